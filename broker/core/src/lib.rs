@@ -1,0 +1,7 @@
+//! Leveret's pure core: deterministic machines that never ask the world anything.
+//!
+//! Nothing here knows a socket, a file, a thread or a clock: time is an argument, effects are calls on a trait that
+//! the caller implements. The shell around it is the `leveret-broker` crate.
+
+pub mod fault;
+pub mod message;
