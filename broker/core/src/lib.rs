@@ -5,4 +5,5 @@
 
 pub mod fault;
 pub mod message;
+pub mod record;
 pub mod session;
