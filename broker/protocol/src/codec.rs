@@ -4,6 +4,7 @@
 //! any other field closes it.
 
 use crate::error::DecodeError;
+use crate::table::RawTable;
 
 /// A cursor over received bytes. Every read checks the length first.
 #[derive(Debug, Clone)]
@@ -86,6 +87,14 @@ impl<'a> Reader<'a> {
     pub fn longstr(&mut self) -> Result<&'a [u8], DecodeError> {
         let len = self.long()?;
         self.take(len as usize)
+    }
+
+    /// A field table, checked to its end.
+    #[inline]
+    pub fn table(&mut self) -> Result<RawTable<'a>, DecodeError> {
+        let start = self.at + 4;
+        RawTable::validate(self.longstr()?)
+            .map_err(|error| DecodeError { offset: start + error.offset, ..error })
     }
 
     /// The next bit of a run of bits.
@@ -178,6 +187,11 @@ impl<'o> Writer<'o> {
     pub fn longstr(&mut self, bytes: &[u8]) {
         self.long(bytes.len() as u32);
         self.bytes(bytes);
+    }
+
+    #[inline]
+    pub fn table(&mut self, table: RawTable<'_>) {
+        self.longstr(table.as_bytes());
     }
 
     /// The next bit of a run of bits.

@@ -17,5 +17,8 @@
 
 pub mod codec;
 pub mod error;
+pub mod frame;
+pub mod method;
+pub mod properties;
 pub mod reply_code;
 pub mod table;
