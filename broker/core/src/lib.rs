@@ -5,5 +5,6 @@
 
 pub mod fault;
 pub mod message;
+pub mod queue;
 pub mod record;
 pub mod session;

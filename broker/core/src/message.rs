@@ -56,7 +56,8 @@ impl Message {
     pub fn new(exchange: &str, routing_key: &str, properties: &[u8], body: &[u8]) -> Message {
         let exchange = &exchange.as_bytes()[..exchange.len().min(255)];
         let routing_key = &routing_key.as_bytes()[..routing_key.len().min(255)];
-        let mut parts = Vec::with_capacity(exchange.len() + routing_key.len() + properties.len() + body.len());
+        let mut parts =
+            Vec::with_capacity(exchange.len() + routing_key.len() + properties.len() + body.len());
         parts.extend_from_slice(exchange);
         parts.extend_from_slice(routing_key);
         parts.extend_from_slice(properties);
@@ -136,6 +137,12 @@ impl Message {
     #[inline]
     pub fn names_and_properties(&self) -> &[u8] {
         &self.0.slice[..self.fixed_len() + self.head().properties_len as usize]
+    }
+
+    /// What routing by exchange and key depends on: the exchange's length, and both names one after the other.
+    #[inline]
+    pub fn route_key(&self) -> (u8, &[u8]) {
+        (self.head().exchange_len, &self.0.slice[..self.fixed_len()])
     }
 
     /// Lengths in bytes of exchange, routing key and properties.

@@ -1,0 +1,298 @@
+//! One FIFO of ready messages: a window of entries in memory, and behind it whatever only the store holds.
+//!
+//! ```text
+//!   head (in memory, sorted by position)          paged (on disk only)
+//!   ┌────┬────┬────┬────┐                         ┌──────────────────────┐
+//!   │ 17 │ 18 │ 21 │ 22 │                         │ from 23 ... upto 905 │  next position: 905
+//!   └────┴────┴────┴────┘                         └──────────────────────┘
+//! ```
+//!
+//! Everything in `head` lies before everything that is paged. Once something is paged, new messages are paged too,
+//! until the page has been read back: so order needs no merging, and memory does not grow with the backlog.
+
+use std::collections::VecDeque;
+
+use crate::message::Message;
+
+/// A ready message. Position says where in its lane it belongs, also when it comes back.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub position: u64,
+    /// Absent when only the store holds the message at present.
+    pub message: Option<Message>,
+    /// Milliseconds since the epoch, 0 for never.
+    pub expires_at_ms: u64,
+    pub body_bytes: u32,
+    /// How often it was returned by a consumer.
+    pub delivery_count: u32,
+    /// It may have been delivered before.
+    pub redelivered: bool,
+    /// The store has it or was given it: it must be told when the message is settled.
+    pub stored: bool,
+}
+
+impl Entry {
+    fn resident_bytes(&self) -> usize {
+        self.message.as_ref().map_or(0, Message::memory_bytes) + size_of::<Entry>()
+    }
+}
+
+/// Ready messages that are on disk only.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Paged {
+    /// All of them lie in `from..upto`; not every position there need exist.
+    pub from: u64,
+    pub upto: u64,
+    pub count: u64,
+    pub body_bytes: u64,
+}
+
+/// One FIFO of a queue. A queue without priorities has one; a priority queue has one for each priority.
+#[derive(Debug, Default)]
+pub struct Lane {
+    head: VecDeque<Entry>,
+    paged: Paged,
+    next_position: u64,
+    resident_bytes: usize,
+    body_bytes: u64,
+    loading: bool,
+}
+
+impl Lane {
+    /// A lane whose messages are all on disk, as after a restart.
+    pub fn recovered(paged: Paged, next_position: u64) -> Lane {
+        let body_bytes = paged.body_bytes;
+        Lane { next_position: next_position.max(paged.upto), body_bytes, paged, ..Lane::default() }
+    }
+
+    /// Takes the next position.
+    pub fn allocate(&mut self) -> u64 {
+        let position = self.next_position;
+        self.next_position += 1;
+        position
+    }
+
+    /// True when a new message may stay in memory: nothing is paged and the window has room.
+    pub fn has_room(&self, window_bytes: usize) -> bool {
+        self.paged.count == 0 && self.resident_bytes < window_bytes
+    }
+
+    /// Appends a new message in memory.
+    pub fn push_back(&mut self, entry: Entry) {
+        debug_assert!(self.paged.count == 0, "a message overtook the page");
+        self.resident_bytes += entry.resident_bytes();
+        self.body_bytes += u64::from(entry.body_bytes);
+        self.head.push_back(entry);
+    }
+
+    /// Appends a new message that only the store holds.
+    pub fn push_paged(&mut self, position: u64, body_bytes: u32) {
+        if self.paged.count == 0 {
+            self.paged.from = position;
+        }
+        self.paged.upto = position + 1;
+        self.paged.count += 1;
+        self.paged.body_bytes += u64::from(body_bytes);
+        self.body_bytes += u64::from(body_bytes);
+    }
+
+    /// Puts a message back where it was.
+    pub fn put_back(&mut self, entry: Entry) {
+        self.resident_bytes += entry.resident_bytes();
+        self.body_bytes += u64::from(entry.body_bytes);
+        match self.head.front() {
+            Some(front) if front.position < entry.position => {
+                let at = self.head.partition_point(|other| other.position < entry.position);
+                self.head.insert(at, entry);
+            }
+            _ => self.head.push_front(entry),
+        }
+    }
+
+    /// The next message, when it is in memory.
+    pub fn front(&self) -> Option<&Entry> {
+        self.head.front()
+    }
+
+    /// Takes the next message that is in memory.
+    pub fn pop_front(&mut self) -> Option<Entry> {
+        let entry = self.head.pop_front()?;
+        self.resident_bytes -= entry.resident_bytes();
+        self.body_bytes -= u64::from(entry.body_bytes);
+        Some(entry)
+    }
+
+    /// Which positions to read from disk now, if any: bodies missing at the front, or the page when the window
+    /// is less than half full. At most one load is under way; [`Lane::loaded`] ends it.
+    pub fn wants_load(&mut self, window_bytes: usize) -> Option<(u64, u64)> {
+        if self.loading {
+            return None;
+        }
+        let range = match self.head.front() {
+            Some(front) if front.message.is_none() => {
+                let last = self.head.iter().take(1024).take_while(|entry| entry.message.is_none()).last();
+                (front.position, last.map_or(front.position, |entry| entry.position) + 1)
+            }
+            _ if self.paged.count > 0 && self.resident_bytes < window_bytes / 2 => {
+                (self.paged.from, self.paged.upto)
+            }
+            _ => return None,
+        };
+        self.loading = true;
+        Some(range)
+    }
+
+    /// What a load brought: entries in order, covering all that the store has in `..upto`.
+    ///
+    /// Fills in bodies of entries at the front, and moves paged ones into memory.
+    pub fn loaded(&mut self, entries: impl Iterator<Item = Entry>, upto: u64) {
+        self.loading = false;
+        for entry in entries {
+            if self.paged.count > 0 && entry.position >= self.paged.from {
+                self.paged.count -= 1;
+                self.paged.body_bytes = self.paged.body_bytes.saturating_sub(u64::from(entry.body_bytes));
+                self.paged.from = entry.position + 1;
+                self.resident_bytes += entry.resident_bytes();
+                self.head.push_back(entry);
+            } else if let Ok(at) = self.head.binary_search_by_key(&entry.position, |other| other.position) {
+                let waiting = &mut self.head[at];
+                if waiting.message.is_none() {
+                    waiting.message = entry.message;
+                    self.resident_bytes += waiting.message.as_ref().map_or(0, Message::memory_bytes);
+                }
+            }
+        }
+        if self.paged.count > 0 && upto > self.paged.from {
+            self.paged.from = upto;
+        }
+        if self.paged.from >= self.paged.upto {
+            // The page is read. A count left over would mean that the store held less than it was given.
+            self.body_bytes = self.body_bytes.saturating_sub(self.paged.body_bytes);
+            self.paged = Paged { from: self.paged.upto, upto: self.paged.upto, count: 0, body_bytes: 0 };
+        }
+        // Entries whose body the store no longer has cannot be delivered.
+        while self.head.front().is_some_and(|entry| entry.message.is_none() && entry.position < upto) {
+            self.pop_front();
+        }
+    }
+
+    /// Empties the lane: entries in memory go to `removed`, the page is returned.
+    pub fn clear(&mut self, mut removed: impl FnMut(Entry)) -> Option<Paged> {
+        self.head.drain(..).for_each(&mut removed);
+        self.resident_bytes = 0;
+        self.body_bytes = 0;
+        let paged = std::mem::take(&mut self.paged);
+        (paged.count > 0).then_some(paged)
+    }
+
+    /// Ready messages, in memory and on disk.
+    pub fn len(&self) -> u64 {
+        self.head.len() as u64 + self.paged.count
+    }
+
+    /// True when nothing is ready.
+    pub fn is_empty(&self) -> bool {
+        self.head.is_empty() && self.paged.count == 0
+    }
+
+    /// Bytes of all ready bodies.
+    pub fn body_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+
+    /// Bytes of memory that ready messages take.
+    pub fn resident_bytes(&self) -> usize {
+        self.resident_bytes
+    }
+
+    /// Messages that are on disk only.
+    pub fn paged(&self) -> &Paged {
+        &self.paged
+    }
+
+    /// The entries in memory, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.head.iter()
+    }
+
+    /// Gives back memory that a past burst left.
+    pub fn shrink(&mut self) {
+        if self.head.capacity() > 1024 && self.head.len() < self.head.capacity() / 8 {
+            self.head.shrink_to(self.head.len() * 2);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(position: u64) -> Entry {
+        Entry {
+            position,
+            message: Some(Message::new("", "q", &[0, 0], b"body")),
+            expires_at_ms: 0,
+            body_bytes: 4,
+            delivery_count: 0,
+            redelivered: false,
+            stored: true,
+        }
+    }
+
+    fn positions(lane: &Lane) -> Vec<u64> {
+        lane.iter().map(|entry| entry.position).collect()
+    }
+
+    #[test]
+    fn a_returned_message_goes_back_to_its_place() {
+        let mut lane = Lane::default();
+        for position in 0..5 {
+            lane.push_back(entry(position));
+        }
+        let taken: Vec<Entry> = (0..4).filter_map(|_| lane.pop_front()).collect();
+        for at in [2, 0, 3, 1] {
+            lane.put_back(taken[at].clone());
+        }
+        assert_eq!(positions(&lane), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn paged_messages_come_back_behind_those_in_memory() {
+        let mut lane = Lane::default();
+        lane.push_back(entry(0));
+        for position in 1..4 {
+            lane.push_paged(position, 4);
+        }
+        assert!(!lane.has_room(usize::MAX), "new messages follow the page");
+        assert_eq!(lane.wants_load(usize::MAX), Some((1, 4)));
+        assert_eq!(lane.wants_load(usize::MAX), None, "one load at a time");
+        lane.loaded([entry(1), entry(2)].into_iter(), 3);
+        assert_eq!((lane.len(), positions(&lane)), (4, vec![0, 1, 2]));
+        assert_eq!(lane.wants_load(usize::MAX), Some((3, 4)));
+        lane.loaded([entry(3)].into_iter(), 4);
+        assert_eq!(lane.paged().count, 0);
+        assert_eq!(lane.body_bytes(), 16);
+    }
+
+    #[test]
+    fn a_missing_body_is_loaded_in_place() {
+        let mut lane = Lane::default();
+        lane.push_back(entry(7));
+        lane.put_back(Entry { message: None, ..entry(3) });
+        lane.put_back(Entry { message: None, ..entry(2) });
+        assert_eq!(lane.wants_load(0), Some((2, 4)));
+        lane.loaded([entry(2), entry(3)].into_iter(), 4);
+        assert!(lane.iter().all(|entry| entry.message.is_some()));
+        assert_eq!(positions(&lane), [2, 3, 7]);
+    }
+
+    #[test]
+    fn resident_bytes_return_to_zero() {
+        let mut lane = Lane::default();
+        for position in 0..10 {
+            lane.push_back(entry(position));
+        }
+        while lane.pop_front().is_some() {}
+        assert_eq!((lane.resident_bytes(), lane.body_bytes()), (0, 0));
+    }
+}

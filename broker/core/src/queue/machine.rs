@@ -1,0 +1,702 @@
+//! The queue machine: publish, deliver, settle, requeue, page.
+
+use std::ops::Range;
+
+use super::ConnectionId;
+use super::consumers::{Consumer, Consumers, Subscription};
+use super::lane::{Entry, Lane, Paged};
+use super::outstanding::{Held, Outstanding};
+use crate::message::Message;
+use crate::session::host::{ConsumerKey, Delivery, DeliveryId, Settle};
+
+/// What a queue is set up to do; arguments and policies come down to this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Persistent messages are stored.
+    pub durable: bool,
+    /// The highest priority kept apart; `None` for a plain FIFO.
+    pub max_priority: Option<u8>,
+    pub single_active: bool,
+    /// How long a message may wait, in milliseconds.
+    pub message_ttl_ms: Option<u64>,
+    /// Ready messages allowed.
+    pub max_length: Option<u64>,
+    /// Bytes of ready bodies allowed.
+    pub max_length_bytes: Option<u64>,
+    pub overflow: Overflow,
+    /// Returns allowed before a message is given up.
+    pub delivery_limit: Option<u32>,
+    /// Deliveries carry how often the message was returned.
+    pub shows_delivery_count: bool,
+    /// Messages that die go to [`Effects::dead_letter`] instead of being dropped.
+    pub dead_letters: bool,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            durable: false,
+            max_priority: None,
+            single_active: false,
+            message_ttl_ms: None,
+            max_length: None,
+            max_length_bytes: None,
+            overflow: Overflow::DropHead,
+            delivery_limit: None,
+            shows_delivery_count: false,
+            dead_letters: false,
+        }
+    }
+}
+
+/// What gives way when a queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overflow {
+    /// The oldest message.
+    #[default]
+    DropHead,
+    /// The new message: its publisher gets a negative confirm.
+    RejectPublish,
+    /// As [`Overflow::RejectPublish`], and the new message is dead-lettered.
+    RejectPublishDlx,
+}
+
+/// Why a message died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeadReason {
+    Rejected,
+    Expired,
+    MaxLen,
+    DeliveryLimit,
+}
+
+/// The circumstances of a call.
+#[derive(Debug, Clone, Copy)]
+pub struct Meta {
+    /// Milliseconds since the epoch.
+    pub now_ms: u64,
+    /// Bytes of ready messages that each lane may keep in memory.
+    pub window_bytes: usize,
+    /// Memory is short: delivered messages that the store has are not kept in memory too.
+    pub tight: bool,
+}
+
+/// What a queue does to the world.
+pub trait Effects {
+    /// Asks whether a consumer's connection and channel have room for a message now; taking the room if so. When
+    /// the answer is no, the shell calls [`Machine::resume`] once there is room.
+    fn may_deliver(&mut self, consumer: u32) -> bool;
+    /// Hands a message to a consumer.
+    fn deliver(&mut self, consumer: u32, delivery: Delivery);
+    /// Gives a message to the store. A transient one is only paged out and does not outlive the broker.
+    fn store(&mut self, lane: u8, position: u64, expires_at_ms: u64, transient: bool, message: &Message);
+    /// Tells the store that positions are settled. Every position that was stored is named once.
+    fn forget(&mut self, lane: u8, positions: Range<u64>);
+    /// Asks the store for what it has in `positions`; answered with [`Machine::loaded`].
+    fn load(&mut self, lane: u8, positions: Range<u64>);
+    /// Notes that nothing at or above `position` was ever delivered.
+    fn delivered_upto(&mut self, lane: u8, position: u64);
+    /// A message died. When it is stored, the shell tells the store once it is safe elsewhere.
+    fn dead_letter(&mut self, lane: u8, entry: Entry, reason: DeadReason);
+    /// A consumer's slot is free again.
+    fn consumer_gone(&mut self, consumer: u32);
+}
+
+/// What became of a published message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// In the queue.
+    Accepted,
+    /// The queue is full and refuses new messages.
+    Rejected,
+}
+
+/// The answer to a get.
+#[derive(Debug)]
+pub enum GetOutcome {
+    /// A message, and how many ready ones are behind it.
+    Message(Delivery, u64),
+    /// Nothing is ready.
+    Empty,
+    /// The next message is on disk: load these positions, then ask again.
+    NotLoaded(u8, Range<u64>),
+}
+
+/// Why a consumer was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// Somebody consumes exclusively, or exclusivity was asked for and somebody consumes.
+    InExclusiveUse,
+}
+
+/// A message as the store gives it back.
+#[derive(Debug)]
+pub struct LoadedMessage {
+    pub position: u64,
+    pub expires_at_ms: u64,
+    pub message: Message,
+}
+
+/// A queue in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Info {
+    pub ready: u64,
+    pub ready_bytes: u64,
+    pub unacked: u64,
+    pub unacked_bytes: u64,
+    pub consumers: u64,
+    /// Bytes of memory that ready messages take.
+    pub resident_bytes: u64,
+    /// Ready messages that are on disk only.
+    pub paged: u64,
+}
+
+/// One queue.
+#[derive(Debug)]
+pub struct Machine {
+    config: Config,
+    /// By priority; one lane when the queue has none.
+    lanes: Vec<Lane>,
+    marks: Vec<DeliveryMark>,
+    outstanding: Outstanding,
+    consumers: Consumers,
+    ready: u64,
+    /// Nothing is handed out while set.
+    paused: bool,
+}
+
+/// What is known about deliveries of a lane, for the redelivered flag after a crash.
+#[derive(Debug, Clone, Copy, Default)]
+struct DeliveryMark {
+    /// One above the highest position handed out.
+    upto: u64,
+    /// What the store was told: at least `upto`, ahead of it so that it is told rarely.
+    told: u64,
+    /// Recovered messages below this may have been delivered before the restart.
+    recovered: u64,
+}
+
+impl Machine {
+    /// An empty queue.
+    pub fn new(config: Config) -> Machine {
+        let lanes = usize::from(config.max_priority.unwrap_or(0)) + 1;
+        let consumers = Consumers::new(config.single_active);
+        Machine {
+            lanes: (0..lanes).map(|_| Lane::default()).collect(),
+            marks: vec![DeliveryMark::default(); lanes],
+            outstanding: Outstanding::default(),
+            consumers,
+            ready: 0,
+            paused: false,
+            config,
+        }
+    }
+
+    /// Adds what the store holds of a lane, after a restart and before anything else happens.
+    pub fn recover(&mut self, lane: u8, paged: Paged, next_position: u64, delivered_upto: u64) {
+        let lane = usize::from(lane);
+        if lane >= self.lanes.len() {
+            self.lanes.resize_with(lane + 1, Lane::default);
+            self.marks.resize(lane + 1, DeliveryMark::default());
+        }
+        self.ready += paged.count;
+        self.lanes[lane] = Lane::recovered(paged, next_position);
+        self.marks[lane] = DeliveryMark { upto: 0, told: delivered_upto, recovered: delivered_upto };
+    }
+
+    /// Takes a message in. Nothing is handed out before [`Machine::deliver`], except on a queue with a length limit.
+    pub fn publish(&mut self, meta: Meta, message: Message, effects: &mut impl Effects) -> Published {
+        let limited = self.config.max_length.is_some() || self.config.max_length_bytes.is_some();
+        if limited && self.config.overflow != Overflow::DropHead && self.is_full(&message) {
+            return Published::Rejected;
+        }
+        let at = match self.config.max_priority {
+            None => 0,
+            Some(max) => usize::from(message.priority().min(max)),
+        };
+        let expires_at_ms = self.expires_at(meta, &message);
+        let body_bytes = message.body().len() as u32;
+        let lane = &mut self.lanes[at];
+        let position = lane.allocate();
+        let durable = self.config.durable && message.is_persistent();
+        let resident = lane.has_room(meta.window_bytes);
+        if durable || !resident {
+            effects.store(at as u8, position, expires_at_ms, !durable, &message);
+        }
+        if resident {
+            lane.push_back(Entry {
+                position,
+                message: Some(message),
+                expires_at_ms,
+                body_bytes,
+                delivery_count: 0,
+                redelivered: false,
+                stored: durable,
+            });
+        } else {
+            lane.push_paged(position, body_bytes);
+        }
+        self.ready += 1;
+        if limited {
+            self.deliver(meta, effects);
+            self.enforce_length(effects);
+        }
+        Published::Accepted
+    }
+
+    /// Hands ready messages to consumers that can take them, and asks for what has to be read from disk.
+    pub fn deliver(&mut self, meta: Meta, effects: &mut impl Effects) {
+        let mut forget = Forget::default();
+        while self.ready > 0 && !self.paused {
+            let Some(consumer) = self.consumers.next() else { break };
+            let Some(lane) = self.next_lane() else { break };
+            if self.lanes[lane].front().is_none_or(|entry| entry.message.is_none()) {
+                break;
+            }
+            if self.lanes[lane].front().is_some_and(|entry| has_expired(entry, meta.now_ms)) {
+                self.discard_front(lane, DeadReason::Expired, effects);
+                continue;
+            }
+            if !effects.may_deliver(consumer) {
+                self.consumers.stall(consumer);
+                continue;
+            }
+            let Some(subscription) = self.consumers.get(consumer).map(|c| &c.subscription) else { break };
+            let (key, no_ack) = (subscription.key, subscription.no_ack);
+            let Some(delivery) = self.take(meta, lane, consumer, key, no_ack, &mut forget, effects) else {
+                break;
+            };
+            effects.deliver(consumer, delivery);
+            self.consumers.served(consumer, !no_ack);
+        }
+        forget.flush(effects);
+        self.expire_fronts(meta.now_ms, effects);
+        self.page_in(meta, effects);
+    }
+
+    /// Takes one message for a get. `consumer` is the slot that holds it, from [`Machine::getter`].
+    pub fn get(&mut self, meta: Meta, consumer: u32, no_ack: bool, effects: &mut impl Effects) -> GetOutcome {
+        self.expire_fronts(meta.now_ms, effects);
+        let Some(lane) = self.next_lane() else { return GetOutcome::Empty };
+        match self.lanes[lane].front() {
+            Some(entry) if entry.message.is_some() => {}
+            Some(entry) => return GetOutcome::NotLoaded(lane as u8, entry.position..entry.position + 1),
+            None => {
+                let paged = self.lanes[lane].paged();
+                return GetOutcome::NotLoaded(lane as u8, paged.from..paged.upto);
+            }
+        }
+        let Some(key) = self.consumers.get(consumer).map(|c| c.subscription.key) else {
+            return GetOutcome::Empty;
+        };
+        let mut forget = Forget::default();
+        let taken = self.take(meta, lane, consumer, key, no_ack, &mut forget, effects);
+        forget.flush(effects);
+        let Some(delivery) = taken else { return GetOutcome::Empty };
+        if !no_ack {
+            self.consumers.served(consumer, true);
+        }
+        self.page_in(meta, effects);
+        GetOutcome::Message(delivery, self.ready)
+    }
+
+    /// The slot that holds what a channel got with gets; made when there is none yet.
+    pub fn getter(&mut self, connection: ConnectionId, key: ConsumerKey) -> u32 {
+        if let Some(slot) = self.consumers.find(connection, key) {
+            return slot;
+        }
+        self.consumers.insert(Subscription {
+            connection,
+            key,
+            no_ack: false,
+            exclusive: false,
+            prefetch: 0,
+            priority: 0,
+            subscribed: false,
+        })
+    }
+
+    /// Adds a consumer and returns its slot. Call [`Machine::deliver`] afterwards.
+    pub fn subscribe(
+        &mut self,
+        subscription: Subscription,
+        effects: &mut impl Effects,
+    ) -> Result<u32, Refused> {
+        if self.consumers.has_exclusive() || (subscription.exclusive && !self.consumers.is_empty()) {
+            return Err(Refused::InExclusiveUse);
+        }
+        if self.config.durable {
+            for (lane, mark) in self.marks.iter_mut().enumerate() {
+                mark.announce(lane as u8, effects);
+            }
+        }
+        Ok(self.consumers.insert(subscription))
+    }
+
+    /// Ends a consumer; what it holds stays with its channel until settled.
+    pub fn cancel(&mut self, consumer: u32, effects: &mut impl Effects) {
+        if self.consumers.cancel(consumer) {
+            effects.consumer_gone(consumer);
+        }
+    }
+
+    /// Ends a consumer whose channel is gone and takes back what it holds.
+    pub fn drop_consumer(&mut self, meta: Meta, consumer: u32, effects: &mut impl Effects) {
+        let held = self.outstanding.held_by(consumer);
+        let gone = self.consumers.cancel(consumer);
+        if gone {
+            effects.consumer_gone(consumer);
+        } else {
+            self.settle(meta, consumer, Settle::RejectRequeue, &held, effects);
+        }
+    }
+
+    /// Ends deliveries that `consumer` holds, given as rising ranges of delivery ids. Ids it does not hold are
+    /// ignored. Call [`Machine::deliver`] afterwards.
+    pub fn settle(
+        &mut self,
+        _meta: Meta,
+        consumer: u32,
+        outcome: Settle,
+        deliveries: &[Range<u64>],
+        effects: &mut impl Effects,
+    ) -> u32 {
+        let mut forget = Forget::default();
+        let mut settled = 0;
+        let mut one = |machine: &mut Machine, id: u64| {
+            if machine.outstanding.get(id).is_none_or(|held| held.consumer != consumer) {
+                return;
+            }
+            let Some(Held { entry, lane, .. }) = machine.outstanding.remove(id) else { return };
+            settled += 1;
+            match outcome {
+                Settle::Ack => forget.add(lane, &entry, effects),
+                Settle::Reject => machine.discard(lane, entry, DeadReason::Rejected, effects),
+                Settle::Requeue => machine.put_back(lane, entry, false, effects),
+                Settle::RejectRequeue => machine.put_back(lane, entry, true, effects),
+            }
+        };
+        match outcome {
+            // Backwards, so that each goes in front of the one before it.
+            Settle::Requeue | Settle::RejectRequeue => {
+                deliveries.iter().rev().for_each(|ids| ids.clone().rev().for_each(|id| one(self, id)));
+            }
+            Settle::Ack | Settle::Reject => {
+                deliveries.iter().for_each(|ids| ids.clone().for_each(|id| one(self, id)));
+            }
+        }
+        forget.flush(effects);
+        if self.consumers.returned(consumer, settled) {
+            effects.consumer_gone(consumer);
+        }
+        settled
+    }
+
+    /// A consumer's connection has room again. Call [`Machine::deliver`] afterwards.
+    pub fn resume(&mut self, consumer: u32) {
+        self.consumers.resume(consumer);
+    }
+
+    /// The answer to [`Effects::load`] or [`GetOutcome::NotLoaded`]: all that the store has in `..upto` of what was
+    /// asked for. Call [`Machine::deliver`] afterwards.
+    pub fn loaded(
+        &mut self,
+        lane: u8,
+        messages: impl Iterator<Item = LoadedMessage>,
+        upto: u64,
+        effects: &mut impl Effects,
+    ) {
+        let Some(this) = self.lanes.get_mut(usize::from(lane)) else { return };
+        let recovered = self.marks[usize::from(lane)].recovered;
+        let entries = messages.map(|loaded| Entry {
+            position: loaded.position,
+            expires_at_ms: loaded.expires_at_ms,
+            body_bytes: loaded.message.body().len() as u32,
+            message: Some(loaded.message),
+            delivery_count: 0,
+            redelivered: loaded.position < recovered,
+            stored: true,
+        });
+        let before = this.len();
+        this.loaded(entries, upto);
+        self.ready = self.ready - before + this.len();
+        self.enforce_length(effects);
+    }
+
+    /// Drops everything that is ready; returns how many.
+    pub fn purge(&mut self, effects: &mut impl Effects) -> u64 {
+        let purged = self.ready;
+        for (lane, this) in self.lanes.iter_mut().enumerate() {
+            let mut forget = Forget::default();
+            let paged = this.clear(|entry| forget.add(lane as u8, &entry, effects));
+            forget.flush(effects);
+            if let Some(paged) = paged {
+                effects.forget(lane as u8, paged.from..paged.upto);
+            }
+        }
+        self.ready = 0;
+        purged
+    }
+
+    /// Stops or resumes handing out. Call [`Machine::deliver`] afterwards.
+    pub fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// Tells the store exactly what was delivered; before a clean stop.
+    pub fn settle_marks(&mut self, effects: &mut impl Effects) {
+        for (lane, mark) in self.marks.iter_mut().enumerate() {
+            let exact = mark.upto.max(mark.recovered);
+            if mark.told != exact {
+                mark.told = exact;
+                effects.delivered_upto(lane as u8, exact);
+            }
+        }
+    }
+
+    /// When something will expire at the front, in milliseconds since the epoch.
+    pub fn next_deadline(&self) -> Option<u64> {
+        let fronts = self.lanes.iter().filter_map(Lane::front);
+        fronts.map(|entry| entry.expires_at_ms).filter(|at| *at > 0).min()
+    }
+
+    /// The queue in numbers.
+    pub fn info(&self) -> Info {
+        Info {
+            ready: self.ready,
+            ready_bytes: self.lanes.iter().map(Lane::body_bytes).sum(),
+            unacked: self.outstanding.len() as u64,
+            unacked_bytes: self.outstanding.body_bytes(),
+            consumers: self.consumers.len() as u64,
+            resident_bytes: self.resident_bytes() as u64,
+            paged: self.lanes.iter().map(|lane| lane.paged().count).sum(),
+        }
+    }
+
+    /// Bytes of memory that ready messages take.
+    #[inline]
+    pub fn resident_bytes(&self) -> usize {
+        self.lanes.iter().map(Lane::resident_bytes).sum()
+    }
+
+    /// Ready messages.
+    pub fn ready(&self) -> u64 {
+        self.ready
+    }
+
+    /// Subscribed consumers.
+    pub fn consumer_count(&self) -> usize {
+        self.consumers.len()
+    }
+
+    /// The slot of a connection's consumer.
+    pub fn find_consumer(&self, connection: ConnectionId, key: ConsumerKey) -> Option<u32> {
+        self.consumers.find(connection, key)
+    }
+
+    /// All consumers and holders of messages, with their slots.
+    pub fn consumers(&self) -> impl Iterator<Item = (u32, &Consumer)> {
+        self.consumers.iter()
+    }
+
+    /// True when this consumer is the one being served, or all are.
+    pub fn is_active(&self, consumer: u32) -> bool {
+        self.consumers.is_active(consumer)
+    }
+
+    /// Ready messages that are in memory, by lane and in order.
+    pub fn ready_in_memory(&self) -> impl Iterator<Item = (u8, &Entry)> {
+        self.lanes
+            .iter()
+            .enumerate()
+            .rev()
+            .flat_map(|(at, lane)| lane.iter().map(move |entry| (at as u8, entry)))
+    }
+
+    /// Delivered messages that are not settled.
+    pub fn unacked(&self) -> impl Iterator<Item = (u64, &Held)> {
+        self.outstanding.iter()
+    }
+
+    /// Gives back memory that a past burst left.
+    pub fn shrink(&mut self) {
+        self.lanes.iter_mut().for_each(Lane::shrink);
+    }
+
+    /// The lane that the next message comes from: the highest priority that has one.
+    fn next_lane(&self) -> Option<usize> {
+        if self.lanes.len() == 1 {
+            return (!self.lanes[0].is_empty()).then_some(0);
+        }
+        self.lanes.iter().rposition(|lane| !lane.is_empty())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the caller has taken these apart already")]
+    fn take(
+        &mut self,
+        meta: Meta,
+        lane: usize,
+        consumer: u32,
+        key: ConsumerKey,
+        no_ack: bool,
+        forget: &mut Forget,
+        effects: &mut impl Effects,
+    ) -> Option<Delivery> {
+        let mut entry = self.lanes[lane].pop_front()?;
+        self.ready -= 1;
+        let mark = &mut self.marks[lane];
+        if entry.position >= mark.upto {
+            mark.upto = entry.position + 1;
+            if self.config.durable && mark.upto + MARK_STEP / 2 > mark.told {
+                mark.announce(lane as u8, effects);
+            }
+        }
+        let redelivered = entry.redelivered;
+        let delivery_count = if self.config.shows_delivery_count { entry.delivery_count } else { 0 };
+        if no_ack {
+            forget.add(lane as u8, &entry, effects);
+            let message = entry.message?;
+            return Some(Delivery { consumer: key, id: NO_ACK, redelivered, delivery_count, message });
+        }
+        let message =
+            if meta.tight && entry.stored { entry.message.take()? } else { entry.message.clone()? };
+        let held = Held { entry, lane: lane as u8, consumer, since_ms: meta.now_ms };
+        let id = self.outstanding.insert(held);
+        Some(Delivery { consumer: key, id, redelivered, delivery_count, message })
+    }
+
+    fn put_back(&mut self, lane: u8, mut entry: Entry, counts: bool, effects: &mut impl Effects) {
+        entry.redelivered = true;
+        if counts {
+            entry.delivery_count += 1;
+            if self.config.delivery_limit.is_some_and(|limit| entry.delivery_count > limit) {
+                self.discard(lane, entry, DeadReason::DeliveryLimit, effects);
+                return;
+            }
+        }
+        self.lanes[usize::from(lane)].put_back(entry);
+        self.ready += 1;
+    }
+
+    fn discard(&mut self, lane: u8, entry: Entry, reason: DeadReason, effects: &mut impl Effects) {
+        if self.config.dead_letters {
+            effects.dead_letter(lane, entry, reason);
+        } else if entry.stored {
+            effects.forget(lane, entry.position..entry.position + 1);
+        }
+    }
+
+    fn discard_front(&mut self, lane: usize, reason: DeadReason, effects: &mut impl Effects) {
+        if let Some(entry) = self.lanes[lane].pop_front() {
+            self.ready -= 1;
+            self.discard(lane as u8, entry, reason, effects);
+        }
+    }
+
+    fn expire_fronts(&mut self, now_ms: u64, effects: &mut impl Effects) {
+        for lane in 0..self.lanes.len() {
+            while self.lanes[lane].front().is_some_and(|e| e.expires_at_ms != 0 && e.expires_at_ms <= now_ms)
+            {
+                self.discard_front(lane, DeadReason::Expired, effects);
+            }
+        }
+    }
+
+    fn page_in(&mut self, meta: Meta, effects: &mut impl Effects) {
+        for (lane, this) in self.lanes.iter_mut().enumerate() {
+            if let Some((from, upto)) = this.wants_load(meta.window_bytes) {
+                effects.load(lane as u8, from..upto);
+            }
+        }
+    }
+
+    fn is_full(&self, message: &Message) -> bool {
+        let bytes: u64 = self.lanes.iter().map(Lane::body_bytes).sum();
+        self.config.max_length.is_some_and(|max| self.ready >= max)
+            || self.config.max_length_bytes.is_some_and(|max| bytes + message.body().len() as u64 > max)
+    }
+
+    fn enforce_length(&mut self, effects: &mut impl Effects) {
+        if self.config.overflow != Overflow::DropHead {
+            return;
+        }
+        let (max, max_bytes) = (self.config.max_length, self.config.max_length_bytes);
+        if max.is_none() && max_bytes.is_none() {
+            return;
+        }
+        loop {
+            let bytes: u64 = self.lanes.iter().map(Lane::body_bytes).sum();
+            let over = max.is_some_and(|max| self.ready > max) || max_bytes.is_some_and(|max| bytes > max);
+            let Some(lane) = self.next_lane().filter(|_| over) else { return };
+            if self.lanes[lane].front().is_none() {
+                return;
+            }
+            self.discard_front(lane, DeadReason::MaxLen, effects);
+        }
+    }
+
+    fn expires_at(&self, meta: Meta, message: &Message) -> u64 {
+        let own = message.properties().expiration().and_then(|text| text.parse::<u64>().ok());
+        let ttl = match (own, self.config.message_ttl_ms) {
+            (Some(own), Some(queue)) => own.min(queue),
+            (Some(ttl), None) | (None, Some(ttl)) => ttl,
+            (None, None) => return 0,
+        };
+        meta.now_ms.saturating_add(ttl).max(1)
+    }
+}
+
+impl DeliveryMark {
+    fn announce(&mut self, lane: u8, effects: &mut impl Effects) {
+        let ahead = self.upto + MARK_STEP;
+        if ahead > self.told {
+            self.told = ahead;
+            effects.delivered_upto(lane, ahead);
+        }
+    }
+}
+
+/// Collects settled positions into ranges, since acknowledgements mostly come in order.
+#[derive(Default)]
+struct Forget {
+    lane: u8,
+    range: Range<u64>,
+}
+
+impl Forget {
+    #[inline]
+    fn add(&mut self, lane: u8, entry: &Entry, effects: &mut impl Effects) {
+        if !entry.stored {
+            return;
+        }
+        if self.lane == lane && self.range.end == entry.position && !self.range.is_empty() {
+            self.range.end += 1;
+            return;
+        }
+        self.flush(effects);
+        self.lane = lane;
+        self.range = entry.position..entry.position + 1;
+    }
+
+    fn flush(&mut self, effects: &mut impl Effects) {
+        let range = std::mem::take(&mut self.range);
+        if !range.is_empty() {
+            effects.forget(self.lane, range);
+        }
+    }
+}
+
+/// A message whose time was over before `now_ms`; one that expires right now may still be delivered (TTL 0).
+fn has_expired(entry: &Entry, now_ms: u64) -> bool {
+    entry.expires_at_ms != 0 && entry.expires_at_ms < now_ms
+}
+
+/// The id of deliveries that are settled as they leave.
+const NO_ACK: DeliveryId = DeliveryId(u64::MAX);
+
+/// How far ahead of deliveries the store is told, in positions: after a crash, messages below that count as
+/// possibly delivered. Large, so that deliveries never outrun the store's write of it.
+const MARK_STEP: u64 = 65_536;
+
+#[cfg(test)]
+mod tests;

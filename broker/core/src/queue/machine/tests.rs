@@ -1,0 +1,335 @@
+use super::*;
+
+/// Records effects and answers loads from what was stored.
+#[derive(Default)]
+struct World {
+    delivered: Vec<(u32, String, bool, u64)>,
+    stored: std::collections::BTreeMap<(u8, u64), Message>,
+    transient: usize,
+    loads: Vec<(u8, Range<u64>)>,
+    dead: Vec<(String, DeadReason)>,
+    gone: Vec<u32>,
+    /// Messages that each consumer's connection takes before it is full.
+    room: Option<usize>,
+}
+
+impl Effects for World {
+    fn may_deliver(&mut self, _: u32) -> bool {
+        match &mut self.room {
+            None => true,
+            Some(0) => false,
+            Some(room) => {
+                *room -= 1;
+                true
+            }
+        }
+    }
+    fn deliver(&mut self, consumer: u32, d: Delivery) {
+        let body = String::from_utf8_lossy(d.message.body()).into_owned();
+        self.delivered.push((consumer, body, d.redelivered, d.id.0));
+    }
+    fn store(&mut self, lane: u8, position: u64, _: u64, transient: bool, message: &Message) {
+        self.transient += usize::from(transient);
+        assert!(self.stored.insert((lane, position), message.clone()).is_none());
+    }
+    fn forget(&mut self, lane: u8, positions: Range<u64>) {
+        self.stored.retain(|(l, p), _| !(*l == lane && positions.contains(p)));
+    }
+    fn load(&mut self, lane: u8, positions: Range<u64>) {
+        self.loads.push((lane, positions));
+    }
+    fn delivered_upto(&mut self, _: u8, _: u64) {}
+    fn dead_letter(&mut self, _: u8, entry: Entry, reason: DeadReason) {
+        let message = entry.message.expect("the tests keep bodies in memory");
+        self.dead.push((String::from_utf8_lossy(message.body()).into_owned(), reason));
+    }
+    fn consumer_gone(&mut self, consumer: u32) {
+        self.gone.push(consumer);
+    }
+}
+
+struct Rig {
+    machine: Machine,
+    world: World,
+    meta: Meta,
+}
+
+impl Rig {
+    fn new(config: Config) -> Rig {
+        let meta = Meta { now_ms: 1000, window_bytes: 1 << 20, tight: false };
+        Rig { machine: Machine::new(config), world: World::default(), meta }
+    }
+    fn publish_with(&mut self, body: &str, properties: &[u8]) -> Published {
+        let message = Message::new("", "q", properties, body.as_bytes());
+        let published = self.machine.publish(self.meta, message, &mut self.world);
+        self.machine.deliver(self.meta, &mut self.world);
+        published
+    }
+    fn publish(&mut self, bodies: &str) {
+        for body in bodies.split(' ') {
+            self.publish_with(body, PERSISTENT);
+        }
+    }
+    fn consume(&mut self, key: u64, prefetch: u32) -> u32 {
+        self.subscribe(key, prefetch, false).expect("nobody is exclusive")
+    }
+    fn subscribe(&mut self, key: u64, prefetch: u32, exclusive: bool) -> Result<u32, Refused> {
+        let subscription = Subscription {
+            connection: ConnectionId(1),
+            key: ConsumerKey(key),
+            no_ack: false,
+            exclusive,
+            prefetch,
+            priority: 0,
+            subscribed: true,
+        };
+        let slot = self.machine.subscribe(subscription, &mut self.world)?;
+        self.machine.deliver(self.meta, &mut self.world);
+        Ok(slot)
+    }
+    fn settle(&mut self, consumer: u32, outcome: Settle, ids: &[u64]) {
+        let ranges: Vec<Range<u64>> = ids.iter().map(|id| *id..*id + 1).collect();
+        self.machine.settle(self.meta, consumer, outcome, &ranges, &mut self.world);
+        self.machine.deliver(self.meta, &mut self.world);
+    }
+    fn answer_loads(&mut self) {
+        while let Some((lane, range)) = self.world.loads.pop() {
+            let found: Vec<LoadedMessage> = self
+                .world
+                .stored
+                .range((lane, range.start)..(lane, range.end))
+                .take(3)
+                .map(|((_, position), m)| LoadedMessage {
+                    position: *position,
+                    expires_at_ms: 0,
+                    message: m.clone(),
+                })
+                .collect();
+            let upto = if found.len() == 3 { found[2].position + 1 } else { range.end };
+            self.machine.loaded(lane, found.into_iter(), upto, &mut self.world);
+            self.machine.deliver(self.meta, &mut self.world);
+        }
+    }
+    fn delivered(&mut self) -> String {
+        let taken = std::mem::take(&mut self.world.delivered);
+        let words =
+            taken.into_iter().map(|(_, body, redelivered, _)| body + if redelivered { "!" } else { "" });
+        words.collect::<Vec<_>>().join(" ")
+    }
+}
+
+const PERSISTENT: &[u8] = &[0x10, 0x00, 2];
+const TRANSIENT: &[u8] = &[0, 0];
+
+fn durable() -> Config {
+    Config { durable: true, ..Config::default() }
+}
+
+#[test]
+fn messages_are_delivered_in_order_and_forgotten_when_acked() {
+    let mut rig = Rig::new(durable());
+    rig.publish("a b c");
+    assert_eq!(rig.world.stored.len(), 3);
+    let consumer = rig.consume(1, 0);
+    assert_eq!(rig.delivered(), "a b c");
+    rig.settle(consumer, Settle::Ack, &[0, 1, 2]);
+    assert!(rig.world.stored.is_empty());
+    assert_eq!(rig.machine.info().unacked, 0);
+}
+
+#[test]
+fn nack_with_requeue_puts_messages_back_in_place() {
+    let mut rig = Rig::new(durable());
+    rig.publish("a b c d");
+    let consumer = rig.consume(1, 3);
+    assert_eq!(rig.delivered(), "a b c");
+    rig.settle(consumer, Settle::Requeue, &[0, 2]);
+    assert_eq!(rig.delivered(), "a! c!");
+    rig.settle(consumer, Settle::Ack, &[1]);
+    assert_eq!(rig.delivered(), "d");
+}
+
+#[test]
+fn a_lost_consumer_gives_everything_back_in_order() {
+    let mut rig = Rig::new(durable());
+    rig.publish("a b c d");
+    let first = rig.consume(1, 2);
+    let _second = rig.consume(2, 1);
+    assert_eq!(rig.delivered(), "a b c");
+    rig.machine.drop_consumer(rig.meta, first, &mut rig.world);
+    assert_eq!(rig.world.gone, [first]);
+    rig.consume(3, 0);
+    assert_eq!(rig.delivered(), "a! b! d");
+}
+
+#[test]
+fn settling_what_another_consumer_holds_changes_nothing() {
+    let mut rig = Rig::new(Config::default());
+    rig.publish("a");
+    rig.consume(1, 0);
+    let other = rig.consume(2, 0);
+    rig.settle(other, Settle::Ack, &[0]);
+    assert_eq!(rig.machine.info().unacked, 1);
+}
+
+#[test]
+fn a_cancelled_consumer_can_still_settle() {
+    let mut rig = Rig::new(durable());
+    rig.publish("a");
+    let consumer = rig.consume(1, 0);
+    rig.machine.cancel(consumer, &mut rig.world);
+    rig.publish("b");
+    assert_eq!(rig.delivered(), "a");
+    rig.settle(consumer, Settle::Ack, &[0]);
+    assert_eq!((rig.world.gone.clone(), rig.world.stored.len()), (vec![consumer], 1));
+}
+
+#[test]
+fn an_exclusive_consumer_excludes_others_both_ways() {
+    let mut rig = Rig::new(Config::default());
+    rig.subscribe(1, 0, true).expect("the first one");
+    assert_eq!(rig.subscribe(2, 0, false), Err(Refused::InExclusiveUse));
+    let mut rig = Rig::new(Config::default());
+    rig.consume(1, 0);
+    assert_eq!(rig.subscribe(2, 0, true), Err(Refused::InExclusiveUse));
+}
+
+#[test]
+fn get_leaves_the_rest_and_does_not_count_as_a_consumer() {
+    let mut rig = Rig::new(durable());
+    rig.publish("a b");
+    let slot = rig.machine.getter(ConnectionId(1), ConsumerKey(9));
+    let GetOutcome::Message(delivery, remaining) = rig.machine.get(rig.meta, slot, false, &mut rig.world)
+    else {
+        panic!("a message is ready")
+    };
+    assert_eq!((delivery.message.body(), remaining, rig.machine.consumer_count()), (&b"a"[..], 1, 0));
+    rig.machine.drop_consumer(rig.meta, slot, &mut rig.world);
+    rig.consume(1, 0);
+    assert_eq!(rig.delivered(), "a! b");
+}
+
+#[test]
+fn a_backlog_beyond_the_window_is_read_back_in_order() {
+    let mut rig = Rig::new(durable());
+    rig.meta.window_bytes = 300;
+    rig.publish("a b c d e f g h i j k l");
+    rig.publish_with("m", TRANSIENT);
+    assert_eq!(rig.world.transient, 1, "a transient message is stored only because the page is there");
+    assert!(rig.machine.info().paged > 5);
+    assert_eq!(rig.machine.ready(), 13);
+    let consumer = rig.consume(1, 0);
+    rig.answer_loads();
+    assert_eq!(rig.delivered(), "a b c d e f g h i j k l m");
+    rig.settle(consumer, Settle::Ack, &(0..13).collect::<Vec<_>>());
+    assert!(rig.world.stored.is_empty());
+    assert_eq!(rig.machine.info(), Info { consumers: 1, ..Info::default() });
+}
+
+#[test]
+fn bodies_given_up_in_memory_come_back_when_requeued() {
+    let mut rig = Rig::new(durable());
+    rig.meta.tight = true;
+    rig.publish("a b c");
+    let consumer = rig.consume(1, 0);
+    assert_eq!(rig.delivered(), "a b c");
+    rig.settle(consumer, Settle::Requeue, &[0, 1, 2]);
+    assert_eq!(rig.delivered(), "");
+    rig.answer_loads();
+    assert_eq!(rig.delivered(), "a! b! c!");
+}
+
+#[test]
+fn recovered_messages_below_the_mark_count_as_redelivered() {
+    let mut rig = Rig::new(durable());
+    for (position, body) in ["a", "b", "c"].into_iter().enumerate() {
+        let message = Message::new("", "q", PERSISTENT, body.as_bytes());
+        rig.world.stored.insert((0, position as u64), message);
+    }
+    rig.machine.recover(0, Paged { from: 0, upto: 3, count: 3, body_bytes: 3 }, 3, 2);
+    rig.consume(1, 0);
+    rig.answer_loads();
+    assert_eq!(rig.delivered(), "a! b! c");
+    rig.publish("d");
+    assert_eq!(rig.delivered(), "d");
+}
+
+#[test]
+fn a_full_connection_waits_and_resumes() {
+    let mut rig = Rig::new(Config::default());
+    rig.world.room = Some(2);
+    rig.publish("a b c");
+    let consumer = rig.consume(1, 0);
+    assert_eq!(rig.delivered(), "a b");
+    rig.world.room = None;
+    rig.machine.resume(consumer);
+    rig.machine.deliver(rig.meta, &mut rig.world);
+    assert_eq!(rig.delivered(), "c");
+}
+
+#[test]
+fn purge_forgets_ready_messages_and_keeps_unacked_ones() {
+    let mut rig = Rig::new(durable());
+    rig.meta.window_bytes = 300;
+    let consumer = rig.consume(1, 1);
+    rig.publish("a b c d e f g h i j");
+    assert_eq!(rig.machine.purge(&mut rig.world), 9);
+    assert_eq!((rig.machine.ready(), rig.world.stored.len()), (0, 1));
+    rig.publish("z");
+    rig.settle(consumer, Settle::Ack, &[0]);
+    assert_eq!(rig.delivered(), "a z");
+}
+
+#[test]
+fn higher_priority_first_and_capped_at_the_maximum() {
+    let mut rig = Rig::new(Config { max_priority: Some(5), ..Config::default() });
+    rig.publish_with("low", &[0x08, 0, 1]);
+    rig.publish_with("none", TRANSIENT);
+    rig.publish_with("high", &[0x08, 0, 5]);
+    rig.publish_with("above", &[0x08, 0, 200]);
+    rig.consume(1, 0);
+    assert_eq!(rig.delivered(), "high above low none");
+}
+
+#[test]
+fn time_to_live_zero_delivers_now_or_never() {
+    let mut rig = Rig::new(Config { message_ttl_ms: Some(0), dead_letters: true, ..Config::default() });
+    rig.publish("a");
+    assert_eq!(rig.world.dead, [("a".to_owned(), DeadReason::Expired)]);
+    rig.consume(1, 0);
+    rig.publish("b");
+    assert_eq!(rig.delivered(), "b");
+}
+
+#[test]
+fn messages_expire_at_the_front() {
+    let mut rig = Rig::new(Config { message_ttl_ms: Some(50), ..durable() });
+    rig.publish("a b");
+    assert_eq!(rig.machine.next_deadline(), Some(1050));
+    rig.meta.now_ms = 1050;
+    rig.machine.deliver(rig.meta, &mut rig.world);
+    assert_eq!((rig.machine.ready(), rig.world.stored.len()), (0, 0));
+}
+
+#[test]
+fn a_full_queue_drops_its_head_or_refuses() {
+    let full = |overflow| Config { max_length: Some(2), overflow, dead_letters: true, ..Config::default() };
+    let mut rig = Rig::new(full(Overflow::DropHead));
+    rig.publish("a b c");
+    assert_eq!(rig.world.dead, [("a".to_owned(), DeadReason::MaxLen)]);
+    let mut rig = Rig::new(full(Overflow::RejectPublish));
+    rig.publish("a b");
+    assert_eq!(rig.publish_with("c", TRANSIENT), Published::Rejected);
+    assert_eq!(rig.machine.ready(), 2);
+}
+
+#[test]
+fn a_message_returned_too_often_dies() {
+    let mut rig = Rig::new(Config { delivery_limit: Some(1), dead_letters: true, ..Config::default() });
+    rig.publish("a");
+    let consumer = rig.consume(1, 0);
+    rig.settle(consumer, Settle::RejectRequeue, &[0]);
+    assert!(rig.world.dead.is_empty());
+    rig.settle(consumer, Settle::RejectRequeue, &[1]);
+    assert_eq!(rig.world.dead, [("a".to_owned(), DeadReason::DeliveryLimit)]);
+}
