@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{Config, LogFormat, Secret, Sync};
+use super::{Config, LogFormat, Secret, SyncPolicy};
 use crate::logging;
 
 /// One setting.
