@@ -5,6 +5,7 @@
 
 pub mod fault;
 pub mod message;
+pub mod pattern;
 pub mod queue;
 pub mod record;
 pub mod session;
