@@ -3,6 +3,7 @@
 //! Nothing here knows a socket, a file, a thread or a clock: time is an argument, effects are calls on a trait that
 //! the caller implements. The shell around it is the `leveret-broker` crate.
 
+pub mod auth;
 pub mod fault;
 pub mod message;
 pub mod pattern;
