@@ -10,3 +10,4 @@ pub mod pattern;
 pub mod queue;
 pub mod record;
 pub mod session;
+pub mod vhosts;
