@@ -127,6 +127,16 @@ pub fn encode_deliver(
     out.push(FRAME_END);
 }
 
+/// The wire layout of a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    pub class_id: u16,
+    pub method_id: u16,
+    pub name: &'static str,
+    /// Name and elementary type of each field in order; reserved ones have no name.
+    pub fields: &'static [(&'static str, &'static str)],
+}
+
 /// Makes `Method` and its codec out of the table above.
 macro_rules! methods {
     ($(
@@ -200,8 +210,19 @@ macro_rules! methods {
             }
         }
 
-        /// Class id, method id and name of every method.
-        pub const METHODS: &[(u16, u16, &str)] = &[$(($class, $id, $name)),*];
+        /// The layout of every method: what tests and tools build method frames from.
+        pub const LAYOUTS: &[Layout] = &[$(
+            Layout {
+                class_id: $class,
+                method_id: $id,
+                name: $name,
+                fields: &[
+                    $(("", stringify!($before)),)*
+                    $((stringify!($field), stringify!($kind)),)*
+                    $(("", stringify!($after)),)*
+                ],
+            }
+        ),*];
     };
 }
 
@@ -237,3 +258,87 @@ use {field_type, methods, reserved};
 
 const UNKNOWN_METHOD: DecodeError =
     DecodeError { code: ReplyCode::CommandInvalid, what: "unknown method", offset: 0 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Encodes to exactly these payload bytes and back.
+    fn check(method: Method<'_>, payload: &[u8]) {
+        let mut out = Vec::new();
+        method.encode(7, &mut out);
+        let [l0, l1, l2, l3] = (payload.len() as u32).to_be_bytes();
+        let frame = [&[1, 0, 7, l0, l1, l2, l3], payload, &[FRAME_END]].concat();
+        assert_eq!(out, frame, "{method:?}");
+        assert_eq!(Method::decode(payload), Ok(method));
+    }
+
+    #[test]
+    fn methods_have_the_bytes_of_the_specification() {
+        check(
+            Method::ConnectionTune { channel_max: 2047, frame_max: 131_072, heartbeat: 60 },
+            b"\0\x0A\0\x1E\x07\xFF\0\x02\0\0\0\x3C",
+        );
+        check(Method::ConnectionOpen { virtual_host: "/" }, b"\0\x0A\0\x28\x01/\0\0");
+        check(Method::ChannelOpen {}, b"\0\x14\0\x0A\0");
+        check(Method::ChannelOpenOk {}, b"\0\x14\0\x0B\0\0\0\0");
+        check(
+            Method::ChannelClose { reply_code: 404, reply_text: "no", class_id: 50, method_id: 10 },
+            b"\0\x14\0\x28\x01\x94\x02no\0\x32\0\x0A",
+        );
+        check(
+            Method::QueueDeclare {
+                queue: "q",
+                passive: false,
+                durable: true,
+                exclusive: false,
+                auto_delete: true,
+                no_wait: true,
+                arguments: RawTable::empty(),
+            },
+            b"\0\x32\0\x0A\0\0\x01q\x1A\0\0\0\0",
+        );
+        check(
+            Method::BasicPublish { exchange: "ex", routing_key: "rk", mandatory: true, immediate: false },
+            b"\0\x3C\0\x28\0\0\x02ex\x02rk\x01",
+        );
+        check(
+            Method::BasicAck { delivery_tag: 258, multiple: true },
+            b"\0\x3C\0\x50\0\0\0\0\0\0\x01\x02\x01",
+        );
+        check(
+            Method::BasicNack { delivery_tag: 1, multiple: false, requeue: true },
+            b"\0\x3C\0\x78\0\0\0\0\0\0\0\x01\x02",
+        );
+        check(Method::TxCommitOk {}, b"\0\x5A\0\x15");
+    }
+
+    #[test]
+    fn the_deliver_fast_path_writes_the_same_bytes() {
+        let (mut fast, mut general) = (Vec::new(), Vec::new());
+        encode_deliver(3, "ctag", 9, true, "ex", "a.b", &mut fast);
+        Method::BasicDeliver {
+            consumer_tag: "ctag",
+            delivery_tag: 9,
+            redelivered: true,
+            exchange: "ex",
+            routing_key: "a.b",
+        }
+        .encode(3, &mut general);
+        assert_eq!(fast, general);
+    }
+
+    #[test]
+    fn unknown_and_malformed_methods_have_different_codes() {
+        fn check(payload: &[u8], code: u16, what: &str) {
+            let error = Method::decode(payload).unwrap_err();
+            assert_eq!((error.code.code(), error.what), (code, what), "{payload:?}");
+        }
+        check(b"\0\x3C\0\xFF", 503, "unknown method");
+        check(b"\0\x63\0\x0A", 503, "unknown method");
+        check(b"\0\x3C\0", 502, "field reaches past the end");
+        check(b"\0\x3C\0\x50\0", 502, "field reaches past the end");
+        check(b"\0\x5A\0\x0A\0", 502, "bytes after the last field");
+        check(b"\0\x3C\0\x28\0\0\x01\xFF\0\0", 502, "malformed UTF-8 in shortstr");
+    }
+}
