@@ -58,11 +58,13 @@ fn kills_at_random_moments_lose_no_confirmed_message() {
     drain(broker.amqp(), &ledger);
     let ledger = ledger.lock().expect("clients do not panic with the ledger");
     assert!(ledger.violations.is_empty(), "seed {seed}: {:#?}", ledger.violations);
-    let mut lost = Vec::new();
+    let mut lost: Vec<Id> = Vec::new();
     for (publisher, queue) in PUBLISHERS {
         let received = ledger.received.get(queue);
         let of_publisher = ledger.confirmed.range((publisher, 0)..=(publisher, u64::MAX));
-        lost.extend(of_publisher.filter(|id| !received.is_some_and(|received| received.contains(id))));
+        lost.extend(
+            of_publisher.copied().filter(|id| !received.is_some_and(|received| received.contains(id))),
+        );
     }
     assert!(
         lost.is_empty(),
