@@ -15,6 +15,8 @@
 //! ([`table::RawTable`], [`properties::PropertiesView`]). Encoding appends to a `Vec<u8>`. Nothing that a peer sends
 //! makes a decoder panic, recurse without bound or allocate.
 
+#[cfg(feature = "admin")]
+pub mod admin;
 pub mod codec;
 pub mod error;
 pub mod frame;
