@@ -3,6 +3,7 @@
 //! [`Machine`] is the whole of one queue. It never asks the world anything: time comes in [`Meta`], and what has to
 //! happen outside is a call on [`Effects`]. The shell runs it under the queue's lock, a batch at a time.
 
+pub mod arguments;
 mod consumers;
 mod lane;
 mod machine;
