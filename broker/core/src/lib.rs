@@ -4,10 +4,13 @@
 //! the caller implements. The shell around it is the `leveret-broker` crate.
 
 pub mod auth;
+pub mod exchange;
 pub mod fault;
 pub mod message;
 pub mod pattern;
 pub mod queue;
 pub mod record;
 pub mod session;
+mod term;
+pub mod vhost;
 pub mod vhosts;

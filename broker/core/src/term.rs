@@ -1,0 +1,61 @@
+//! Field values as RabbitMQ's reply texts show them: the way Erlang prints terms.
+
+use std::fmt;
+
+use leveret_protocol::table::Value;
+
+/// Prints a value as Erlang's `~p` does: text as `<<"text">>`, numbers and booleans bare.
+pub(crate) struct Term<'a>(pub &'a Value);
+
+impl fmt::Display for Term<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Value::Bool(value) => write!(f, "{value}"),
+            Value::LongString(bytes) | Value::Bytes(bytes) => {
+                write!(f, "<<\"{}\">>", String::from_utf8_lossy(bytes))
+            }
+            Value::Timestamp(seconds) => write!(f, "{seconds}"),
+            Value::F32(float) => write!(f, "{float:?}"),
+            Value::F64(float) => write!(f, "{float:?}"),
+            Value::Decimal { scale, value } => write!(f, "{{{scale},{value}}}"),
+            Value::Void => f.write_str("undefined"),
+            Value::Array(values) => {
+                f.write_str("[")?;
+                for (index, value) in values.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { "," };
+                    write!(f, "{comma}{{{},{}}}", value.type_name(), Term(value))?;
+                }
+                f.write_str("]")
+            }
+            Value::Table(table) => {
+                f.write_str("[")?;
+                for (index, (name, value)) in table.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { "," };
+                    write!(f, "{comma}{{<<\"{name}\">>,{},{}}}", value.type_name(), Term(value))?;
+                }
+                f.write_str("]")
+            }
+            integer => write!(f, "{}", integer.as_i64().unwrap_or_default()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use leveret_protocol::table::Table;
+
+    use super::*;
+
+    #[test]
+    fn values_look_like_erlang_terms() {
+        let check = |value: Value, expected| assert_eq!(Term(&value).to_string(), expected);
+        check(1.into(), "1");
+        check((-1i64).into(), "-1");
+        check(true.into(), "true");
+        check("a".into(), "<<\"a\">>");
+        check(Value::F64(1.0), "1.0");
+        check(Value::Void, "undefined");
+        check(vec![Value::from("a"), 1.into()].into(), "[{longstr,<<\"a\">>},{signedint,1}]");
+        check(Table::from([("a", true.into())]).into(), "[{<<\"a\">>,bool,true}]");
+    }
+}

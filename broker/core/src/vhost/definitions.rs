@@ -1,0 +1,134 @@
+//! What exchanges, queues and bindings were declared as.
+
+use leveret_protocol::table::{RawTable, Table, Value};
+
+use super::faults;
+use super::records::NESTING_MAX;
+use crate::exchange::ExchangeKind;
+use crate::fault::Fault;
+use crate::queue::ConnectionId;
+use crate::queue::arguments::QueueOptions;
+use crate::session::host::{Binding, Destination};
+
+/// An exchange, as declared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExchangeDefinition {
+    pub name: String,
+    pub kind: ExchangeKind,
+    pub durable: bool,
+    pub auto_delete: bool,
+    /// Only other exchanges may publish to it.
+    pub internal: bool,
+    pub arguments: Table,
+    /// Who declared it, "" for the broker.
+    pub user: String,
+}
+
+/// What an exchange does beyond its kind. Its arguments say so; policies will.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExchangeOptions {
+    /// Where messages go that no binding matches; the exchange need not exist.
+    pub alternate_exchange: Option<String>,
+}
+
+impl ExchangeOptions {
+    /// Reads the arguments of a new exchange. `exchange` is how reply texts call it.
+    pub fn parse(exchange: &str, arguments: &Table) -> Result<ExchangeOptions, Fault> {
+        let alternate_exchange = match arguments.get("alternate-exchange") {
+            None => None,
+            Some(Value::LongString(name)) => Some(String::from_utf8_lossy(name).into_owned()),
+            Some(other) => {
+                return Err(Fault::precondition_failed(format!(
+                    "invalid type '{}' for arg 'alternate-exchange' in {exchange}",
+                    other.type_name()
+                )));
+            }
+        };
+        Ok(ExchangeOptions { alternate_exchange })
+    }
+}
+
+/// A queue, as declared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueueDefinition {
+    /// Never used again, where the name may be.
+    pub uid: u64,
+    pub name: String,
+    /// Survives a restart. Never together with an owner.
+    pub durable: bool,
+    pub auto_delete: bool,
+    /// The only connection that may use it; it goes when that connection does.
+    pub exclusive_owner: Option<ConnectionId>,
+    pub arguments: Table,
+    /// What the arguments ask for, before any policy.
+    pub options: QueueOptions,
+    /// Who declared it.
+    pub user: String,
+}
+
+/// A binding that stands on its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindingDefinition {
+    pub source: String,
+    pub destination: DestinationName,
+    pub routing_key: Box<str>,
+    /// Entries of a field table, sorted by name.
+    pub(crate) arguments: Box<[u8]>,
+}
+
+/// A [`Destination`] that stands on its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DestinationName {
+    Queue(String),
+    Exchange(String),
+}
+
+impl BindingDefinition {
+    pub fn as_binding(&self) -> Binding<'_> {
+        Binding {
+            source: &self.source,
+            destination: self.destination.as_destination(),
+            routing_key: &self.routing_key,
+            arguments: RawTable::new_unchecked_valid(&self.arguments),
+        }
+    }
+}
+
+impl DestinationName {
+    pub fn as_destination(&self) -> Destination<'_> {
+        match self {
+            DestinationName::Queue(name) => Destination::Queue(name),
+            DestinationName::Exchange(name) => Destination::Exchange(name),
+        }
+    }
+}
+
+/// Arguments on their way into a definition: owned, and shallow enough to be stored.
+pub(crate) fn owned_arguments(arguments: RawTable<'_>) -> Result<Table, Fault> {
+    let table = arguments.to_table().map_err(|error| Fault::new(error.code, error.what))?;
+    if nesting(&table) > NESTING_MAX { Err(faults::arguments_too_deep()) } else { Ok(table) }
+}
+
+/// Arguments in the form by which bindings are compared: entries sorted by name, as RabbitMQ sorts them.
+pub(crate) fn canonical_arguments(arguments: RawTable<'_>) -> Result<Box<[u8]>, Fault> {
+    if arguments.is_empty() {
+        return Ok(Box::default());
+    }
+    let mut table = owned_arguments(arguments)?;
+    table.0.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut bytes = Vec::new();
+    table.encode_entries(&mut bytes);
+    Ok(bytes.into())
+}
+
+/// How many tables and arrays are inside one another, this table counted.
+fn nesting(table: &Table) -> u32 {
+    fn of(value: &Value) -> u32 {
+        match value {
+            Value::Table(table) => nesting(table),
+            Value::Array(values) => 1 + values.iter().map(of).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+    1 + table.iter().map(|(_, value)| of(value)).max().unwrap_or(0)
+}

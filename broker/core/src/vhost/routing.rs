@@ -1,0 +1,198 @@
+//! From an exchange and a message to queues.
+//!
+//! A message starts at the exchange it was published to and follows bindings; each exchange is visited once, so
+//! cycles end. An exchange none of whose bindings match sends it on to its alternate exchange, if it has one, whatever
+//! other exchanges on the way did. A queue is found once however many bindings lead to it.
+//!
+//! The common message finds one queue through the default or a direct exchange: two or three hash lookups, no
+//! allocation.
+
+use leveret_protocol::properties::PropertiesView;
+use leveret_protocol::table::{RawTable, RawValue};
+
+use super::faults;
+use super::topology::{DEFAULT_EXCHANGE, Topology};
+use crate::exchange::{Marks, MatchScratch, RoutingKeys, Target, TargetKind};
+use crate::fault::Fault;
+
+/// What routing needs besides its result, kept between messages so that none allocates. One per connection will do.
+#[derive(Debug, Default)]
+pub struct RouteScratch {
+    matching: MatchScratch,
+    /// Bits of the targets found.
+    targets: Vec<u32>,
+    /// Indices of exchanges still to visit.
+    pending: Vec<u32>,
+    exchanges_met: Marks,
+    queues_met: Marks,
+    read_headers: bool,
+}
+
+impl RouteScratch {
+    /// True when headers had a say in where the last message went. Otherwise the same exchange and routing key lead
+    /// to the same queues until [`Topology::generation`] rises, for every message that names no further keys
+    /// ([`extra_routing_keys`]).
+    #[inline]
+    pub fn read_headers(&self) -> bool {
+        self.read_headers
+    }
+}
+
+impl<H: Clone> Topology<H> {
+    /// Appends a handle to every queue that a published message goes to; false when there is none.
+    #[inline]
+    pub fn route(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        properties: PropertiesView<'_>,
+        scratch: &mut RouteScratch,
+        out: &mut Vec<H>,
+    ) -> Result<bool, Fault> {
+        let index = if exchange.is_empty() { DEFAULT_EXCHANGE } else { self.publishable_exchange(exchange)? };
+        let headers = properties.headers().unwrap_or_default();
+        let more = if headers.is_empty() { Vec::new() } else { keys_of_headers(headers)? };
+        Ok(self.route_from(index, RoutingKeys { first: routing_key, more: &more }, headers, scratch, out))
+    }
+
+    /// As [`Topology::route`] for a message that the broker itself sends on: by all the keys given, to internal
+    /// exchanges too. `None` when the exchange does not exist.
+    pub fn route_dead_letter(
+        &self,
+        exchange: &str,
+        routing_keys: &[&str],
+        headers: RawTable<'_>,
+        scratch: &mut RouteScratch,
+        out: &mut Vec<H>,
+    ) -> Option<bool> {
+        let index = self.exchanges.index(exchange)?;
+        let (&first, more) = routing_keys.split_first()?;
+        Some(self.route_from(index, RoutingKeys { first, more }, headers, scratch, out))
+    }
+
+    #[inline]
+    fn publishable_exchange(&self, name: &str) -> Result<u32, Fault> {
+        let index =
+            self.exchanges.index(name).ok_or_else(|| faults::not_found(self.exchange_resource(name)))?;
+        if self.exchanges.at(index).is_some_and(|exchange| exchange.definition.internal) {
+            return Err(faults::internal_exchange(self.exchange_resource(name)));
+        }
+        Ok(index)
+    }
+
+    #[inline]
+    fn route_from(
+        &self,
+        index: u32,
+        keys: RoutingKeys<'_>,
+        headers: RawTable<'_>,
+        scratch: &mut RouteScratch,
+        out: &mut Vec<H>,
+    ) -> bool {
+        scratch.read_headers = !keys.more.is_empty();
+        if index == DEFAULT_EXCHANGE && keys.more.is_empty() {
+            let queue = self.queues.get(keys.first);
+            out.extend(queue.map(|queue| queue.handle.clone()));
+            return queue.is_some();
+        }
+        scratch.targets.clear();
+        let each_once = self.visit_from(index, keys, headers, scratch);
+        let before = out.len();
+        if each_once || scratch.targets.len() < 2 {
+            out.extend(
+                scratch.targets.iter().filter_map(|&queue| Some(self.queues.at(queue)?.handle.clone())),
+            );
+        } else {
+            scratch.queues_met.clear();
+            for &queue in &scratch.targets {
+                if scratch.queues_met.insert(queue)
+                    && let Some(queue) = self.queues.at(queue)
+                {
+                    out.push(queue.handle.clone());
+                }
+            }
+        }
+        out.len() > before
+    }
+
+    /// Leaves the indices of the queues found in `scratch.targets`. True when each is there once.
+    fn visit_from(
+        &self,
+        index: u32,
+        keys: RoutingKeys<'_>,
+        headers: RawTable<'_>,
+        scratch: &mut RouteScratch,
+    ) -> bool {
+        let RouteScratch { matching, targets, pending, exchanges_met, read_headers, .. } = scratch;
+        exchanges_met.clear();
+        exchanges_met.insert(index);
+        pending.clear();
+        pending.push(index);
+        let mut visited = 0;
+        let mut each_once = true;
+        while let Some(index) = pending.pop() {
+            let Some(exchange) = self.exchanges.at(index) else { continue };
+            visited += 1;
+            let from = targets.len();
+            if index == DEFAULT_EXCHANGE {
+                targets.extend(keys.iter().filter_map(|key| self.queues.index(key)));
+                each_once &= keys.more.is_empty();
+            } else {
+                each_once &= exchange.matcher.route(keys, headers, matching, targets);
+                *read_headers |= exchange.matcher.reads_headers();
+            }
+            if targets.len() == from {
+                if let Some(alternate) = &exchange.options.alternate_exchange
+                    && let Some(alternate) = self.exchanges.index(alternate)
+                    && exchanges_met.insert(alternate)
+                {
+                    pending.push(alternate);
+                }
+                continue;
+            }
+            let mut kept = from;
+            for at in from..targets.len() {
+                match Target::from_bits(targets[at]).kind() {
+                    TargetKind::Queue(queue) => {
+                        targets[kept] = queue;
+                        kept += 1;
+                    }
+                    TargetKind::Exchange(exchange) => {
+                        if exchanges_met.insert(exchange) {
+                            pending.push(exchange);
+                        }
+                    }
+                }
+            }
+            targets.truncate(kept);
+        }
+        each_once && visited == 1
+    }
+}
+
+/// The further routing keys that a message names in its CC and BCC headers.
+///
+/// Elements that are not text are passed over, as RabbitMQ does.
+pub fn extra_routing_keys(properties: PropertiesView<'_>) -> Result<Vec<&str>, Fault> {
+    properties.headers().map_or(Ok(Vec::new()), keys_of_headers)
+}
+
+fn keys_of_headers(headers: RawTable<'_>) -> Result<Vec<&str>, Fault> {
+    let mut keys = Vec::new();
+    for (name, value) in headers.iter() {
+        if name != "CC" && name != "BCC" {
+            continue;
+        }
+        let RawValue::Array(elements) = value else {
+            return Err(Fault::precondition_failed(format!(
+                "invalid message: {{unacceptable_type_in_header,\"{name}\",{}}}",
+                value.type_name()
+            )));
+        };
+        keys.extend(elements.iter().filter_map(RawValue::as_str));
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests;

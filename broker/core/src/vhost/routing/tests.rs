@@ -1,0 +1,279 @@
+use leveret_protocol::reply_code::ReplyCode;
+use leveret_protocol::table::{Table, Value};
+use proptest::prelude::*;
+
+use super::super::testing::{Vhost, properties_with};
+use super::*;
+
+fn none() -> Vec<String> {
+    Vec::new()
+}
+
+fn cc(name: &str, keys: &[&str]) -> Table {
+    Table::from([(name, Value::Array(keys.iter().map(|&key| key.into()).collect()))])
+}
+
+#[test]
+fn the_default_exchange_leads_to_the_queue_of_that_name() {
+    let mut vhost = Vhost::new();
+    vhost.queues(["a", "b"]);
+    assert_eq!(vhost.route("", "a"), ["a"]);
+    assert_eq!(vhost.route("", "c"), none());
+    vhost.delete_queue("a").unwrap();
+    assert_eq!(vhost.route("", "a"), none());
+}
+
+#[test]
+fn a_direct_exchange_leads_to_queues_bound_with_the_key() {
+    let mut vhost = Vhost::new();
+    vhost.queues(["a", "b"]);
+    vhost.bind("amq.direct", "a", "k");
+    vhost.bind("amq.direct", "b", "k");
+    vhost.bind("amq.direct", "b", "other");
+    assert_eq!(vhost.route("amq.direct", "k"), ["a", "b"]);
+    assert_eq!(vhost.route("amq.direct", "other"), ["b"]);
+    assert_eq!(vhost.route("amq.direct", ""), none());
+    vhost.unbind("amq.direct", "a", "k");
+    assert_eq!(vhost.route("amq.direct", "k"), ["b"]);
+}
+
+#[test]
+fn a_fanout_exchange_ignores_the_key() {
+    let mut vhost = Vhost::new();
+    vhost.queues(["a", "b"]);
+    vhost.bind("amq.fanout", "a", "k");
+    vhost.bind("amq.fanout", "a", "k2");
+    vhost.bind("amq.fanout", "b", "");
+    assert_eq!(vhost.route("amq.fanout", "whatever"), ["a", "b"]);
+    vhost.unbind("amq.fanout", "a", "k");
+    assert_eq!(vhost.route("amq.fanout", "whatever"), ["a", "b"]);
+    vhost.unbind("amq.fanout", "a", "k2");
+    assert_eq!(vhost.route("amq.fanout", "whatever"), ["b"]);
+}
+
+#[test]
+fn a_queue_with_several_matching_bindings_gets_one_copy() {
+    let mut vhost = Vhost::new();
+    vhost.queues(["a"]);
+    for pattern in ["#", "eu.#", "*.created", "eu.created"] {
+        vhost.bind("amq.topic", "a", pattern);
+    }
+    assert_eq!(vhost.route("amq.topic", "eu.created"), ["a"]);
+    assert!(!vhost.read_headers());
+}
+
+#[test]
+fn headers_exchanges_match_by_headers() {
+    let mut vhost = Vhost::new();
+    vhost.queues(["a", "b"]);
+    let pdf = || Table::from([("format", "pdf".into())]);
+    vhost.bind_with(super::super::testing::ME, "amq.headers", "a", "", pdf()).unwrap();
+    vhost.bind_with(super::super::testing::ME, "amq.match", "b", "", pdf()).unwrap();
+    assert_eq!(vhost.route_with("amq.headers", "", pdf()).unwrap(), ["a"]);
+    assert!(vhost.read_headers());
+    assert_eq!(vhost.route_with("amq.match", "", pdf()).unwrap(), ["b"]);
+    assert_eq!(vhost.route("amq.headers", ""), none());
+}
+
+#[test]
+fn an_unknown_exchange_is_not_found() {
+    let mut vhost = Vhost::new();
+    let fault = vhost.route_with("x", "k", Table::new()).unwrap_err();
+    assert_eq!(fault, Fault::not_found("no exchange 'x' in vhost '/'"));
+}
+
+#[test]
+fn clients_do_not_publish_to_internal_exchanges_but_exchanges_do() {
+    let mut vhost = Vhost::new();
+    vhost.queues(["q"]);
+    vhost.exchange("xi", "fanout", "internal", Table::new()).unwrap();
+    vhost.bind("xi", "q", "");
+    vhost.bind("amq.fanout", "xi", "");
+    let fault = vhost.route_with("xi", "k", Table::new()).unwrap_err();
+    assert_eq!(fault, Fault::access_refused("cannot publish to internal exchange 'xi' in vhost '/'"));
+    let fault = vhost.route_with("amq.rabbitmq.trace", "k", Table::new()).unwrap_err();
+    assert_eq!(fault.code, ReplyCode::AccessRefused);
+    assert_eq!(vhost.route("amq.fanout", "k"), ["q"]);
+}
+
+#[test]
+fn exchanges_lead_to_exchanges_and_cycles_end() {
+    let mut vhost = Vhost::new();
+    vhost.queues(["a", "b"]);
+    for name in ["x1", "x2", "x3"] {
+        vhost.exchange(name, "topic", "", Table::new()).unwrap();
+    }
+    vhost.bind("x1", "x2", "eu.#");
+    vhost.bind("x2", "x3", "#.created");
+    vhost.bind("x3", "x1", "#");
+    vhost.bind("x3", "x3", "#");
+    vhost.bind("x2", "a", "#");
+    vhost.bind("x3", "b", "#");
+    vhost.bind("x1", "b", "#");
+    assert_eq!(vhost.route("x1", "eu.created"), ["a", "b"]);
+    assert_eq!(vhost.route("x1", "us.created"), ["b"]);
+    assert_eq!(vhost.route("x2", "eu.deleted"), ["a"]);
+    assert_eq!(vhost.route("x3", "us.created"), ["b"]);
+}
+
+#[test]
+fn the_alternate_exchange_gets_what_nothing_matched() {
+    let alternate = |name: &str| Table::from([("alternate-exchange", name.into())]);
+    let mut vhost = Vhost::new();
+    vhost.queues(["a", "rest"]);
+    vhost.exchange("x1", "direct", "", alternate("x2")).unwrap();
+    vhost.bind("x1", "a", "k");
+    assert_eq!(vhost.route("x1", "other"), none(), "it does not exist yet");
+    vhost.exchange("x2", "direct", "", alternate("x3")).unwrap();
+    vhost.exchange("x3", "fanout", "", alternate("x1")).unwrap();
+    assert_eq!(vhost.route("x1", "other"), none(), "a ring of alternates ends");
+    vhost.bind("x3", "rest", "");
+    assert_eq!(vhost.route("x1", "other"), ["rest"]);
+    assert_eq!(vhost.route("x1", "k"), ["a"]);
+}
+
+#[test]
+fn the_alternate_exchange_is_not_tried_when_a_bound_exchange_matched() {
+    let mut vhost = Vhost::new();
+    vhost.queues(["rest"]);
+    vhost.exchange("x1", "direct", "", Table::from([("alternate-exchange", "x3".into())])).unwrap();
+    vhost.exchange("x2", "direct", "", Table::new()).unwrap();
+    vhost.exchange("x3", "fanout", "", Table::new()).unwrap();
+    vhost.bind("x1", "x2", "k");
+    vhost.bind("x3", "rest", "");
+    assert_eq!(vhost.route("x1", "k"), none());
+    assert_eq!(vhost.route("x1", "other"), ["rest"]);
+}
+
+#[test]
+fn the_default_exchange_can_be_the_alternate() {
+    let mut vhost = Vhost::new();
+    vhost.queues(["a"]);
+    vhost.exchange("x1", "topic", "", Table::from([("alternate-exchange", "".into())])).unwrap();
+    assert_eq!(vhost.route("x1", "a"), ["a"]);
+    assert_eq!(vhost.route("x1", "b"), none());
+}
+
+#[test]
+fn cc_and_bcc_are_further_routing_keys() {
+    let mut vhost = Vhost::new();
+    vhost.queues(["a", "b", "c"]);
+    vhost.bind("amq.direct", "a", "1");
+    vhost.bind("amq.direct", "b", "2");
+    vhost.bind("amq.direct", "b", "3");
+    vhost.bind("amq.topic", "c", "#");
+    assert_eq!(vhost.route_with("amq.direct", "1", cc("CC", &["2", "3"])).unwrap(), ["a", "b"]);
+    assert!(vhost.read_headers());
+    assert_eq!(vhost.route_with("amq.direct", "none", cc("BCC", &["2"])).unwrap(), ["b"]);
+    assert_eq!(vhost.route_with("", "a", cc("CC", &["b", "a", "zzz"])).unwrap(), ["a", "b"]);
+    assert_eq!(vhost.route_with("amq.topic", "k", cc("CC", &["k", "l"])).unwrap(), ["c"]);
+    assert_eq!(vhost.route("", "a"), ["a"]);
+    assert!(!vhost.read_headers());
+}
+
+#[test]
+fn a_cc_that_is_no_array_is_refused_and_elements_that_are_no_text_are_not() {
+    let mut vhost = Vhost::new();
+    vhost.queues(["a"]);
+    let fault = vhost.route_with("", "a", Table::from([("CC", "a".into())])).unwrap_err();
+    let text = "invalid message: {unacceptable_type_in_header,\"CC\",longstr}";
+    assert_eq!(fault, Fault::precondition_failed(text));
+    let fault = vhost.route_with("", "a", Table::from([("BCC", 1.into())])).unwrap_err();
+    assert_eq!(fault.text, "invalid message: {unacceptable_type_in_header,\"BCC\",signedint}");
+    let mixed = Table::from([("CC", Value::Array(vec![1.into(), "a".into()]))]);
+    assert_eq!(vhost.route_with("", "zzz", mixed).unwrap(), ["a"]);
+}
+
+#[test]
+fn dead_letters_go_by_all_their_keys_and_to_internal_exchanges() {
+    let mut vhost = Vhost::new();
+    vhost.queues(["a", "b"]);
+    vhost.exchange("xi", "direct", "internal", Table::new()).unwrap();
+    vhost.bind("xi", "a", "1");
+    vhost.bind("xi", "b", "2");
+    let mut out = Vec::new();
+    let mut scratch = RouteScratch::default();
+    let mut route = |exchange: &str, keys: &[&str]| {
+        out.clear();
+        let routed =
+            vhost.topology.route_dead_letter(exchange, keys, RawTable::empty(), &mut scratch, &mut out);
+        out.sort();
+        (routed, out.clone())
+    };
+    assert_eq!(route("xi", &["1", "2"]), (Some(true), vec!["a".to_owned(), "b".to_owned()]));
+    assert_eq!(route("", &["b"]), (Some(true), vec!["b".to_owned()]));
+    assert_eq!(route("xi", &["3"]), (Some(false), none()));
+    assert_eq!(route("gone", &["1"]), (None, none()));
+}
+
+#[test]
+fn extra_keys_are_those_of_both_headers() {
+    let mut headers = cc("CC", &["a"]);
+    headers.insert("BCC", Value::Array(vec!["b".into()]));
+    let properties = properties_with(headers);
+    let keys = extra_routing_keys(PropertiesView::validate(&properties).unwrap());
+    assert_eq!(keys, Ok(vec!["a", "b"]));
+}
+
+/// What reaches which queue, worked out from the definitions alone.
+fn naive(vhost: &Vhost, exchange: &str, routing_key: &str, met: &mut Vec<String>) -> Vec<String> {
+    if met.contains(&exchange.to_owned()) {
+        return none();
+    }
+    met.push(exchange.to_owned());
+    let Some(definition) = vhost.topology.exchange(exchange) else { return none() };
+    let mut matched = false;
+    let mut reached = none();
+    let bindings: Vec<_> = vhost.topology.bindings_from(exchange).collect();
+    for binding in bindings {
+        if definition.kind.name() != "fanout" && binding.routing_key != routing_key {
+            continue;
+        }
+        matched = true;
+        match binding.destination {
+            crate::session::host::Destination::Queue(name) => reached.push(name.to_owned()),
+            crate::session::host::Destination::Exchange(name) => {
+                reached.extend(naive(vhost, name, routing_key, met));
+            }
+        }
+    }
+    if !matched
+        && let Some(alternate) = definition.arguments.get("alternate-exchange").and_then(Value::as_str)
+    {
+        reached.extend(naive(vhost, alternate, routing_key, met));
+    }
+    reached
+}
+
+proptest! {
+    #[test]
+    fn any_graph_of_exchanges_is_walked_to_its_end(
+        kinds in prop::collection::vec((prop::sample::select(vec!["direct", "fanout"]), prop::option::of(0usize..6)), 6),
+        bindings in prop::collection::vec((0usize..6, 0usize..9, 0usize..3), 0..40),
+        unbound in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        start in 0usize..6,
+        key in 0usize..3,
+    ) {
+        let names = ["x0", "x1", "x2", "x3", "x4", "x5", "q0", "q1", "q2"];
+        let keys = ["a", "b", "c"];
+        let mut vhost = Vhost::new();
+        vhost.queues(["q0", "q1", "q2"]);
+        for (name, (kind, alternate)) in names.iter().zip(&kinds) {
+            let arguments = alternate.map(|index| ("alternate-exchange", Value::from(names[index])));
+            vhost.exchange(name, kind, "", arguments.into_iter().collect()).unwrap();
+        }
+        for &(source, destination, key) in &bindings {
+            vhost.bind(names[source], names[destination], keys[key]);
+        }
+        for index in unbound {
+            if !bindings.is_empty() {
+                let (source, destination, key) = bindings[index.index(bindings.len())];
+                vhost.unbind(names[source], names[destination], keys[key]);
+            }
+        }
+        let mut expected = naive(&vhost, names[start], keys[key], &mut Vec::new());
+        expected.sort();
+        expected.dedup();
+        prop_assert_eq!(vhost.route(names[start], keys[key]), expected);
+    }
+}
