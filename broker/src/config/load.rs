@@ -45,8 +45,8 @@ pub enum Origin {
 /// Why there is no configuration.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    #[error("cannot read configuration file {}: {source}", file.display())]
-    Read { file: PathBuf, source: std::io::Error },
+    #[error("cannot read configuration file {}: {error}", file.display())]
+    Read { file: PathBuf, error: std::io::Error },
     #[error("{}: {message}", Origin::File { file: file.clone(), line: *line })]
     Syntax { file: PathBuf, line: usize, message: String },
     #[error("{origin}: unknown key {key}; {known}")]
@@ -65,7 +65,7 @@ impl Config {
         let mut loaded = Loaded { config: Config::default(), origins: vec![Origin::Default; KEYS.len()] };
         if let Some(file) = file {
             let text = std::fs::read_to_string(file)
-                .map_err(|source| ConfigError::Read { file: file.to_path_buf(), source })?;
+                .map_err(|error| ConfigError::Read { file: file.to_path_buf(), error })?;
             loaded.read_file(file, &text)?;
         }
         loaded.read_environment(environment)?;

@@ -20,8 +20,8 @@ use crate::config::Tls;
 /// Why there is no TLS. Names the key, the file and what the file must be.
 #[derive(Debug, Error)]
 pub enum TlsError {
-    #[error("{key}: cannot read {}: {source}", file.display())]
-    Read { key: &'static str, file: PathBuf, source: std::io::Error },
+    #[error("{key}: cannot read {}: {error}", file.display())]
+    Read { key: &'static str, file: PathBuf, error: std::io::Error },
     #[error("{key}: {} {rule}", file.display())]
     File { key: &'static str, file: PathBuf, rule: String },
     #[error("tls.key: {} does not belong to the certificate in {}", key.display(), certificate.display())]
@@ -101,7 +101,7 @@ fn private_key(key: &'static str, file: &Path) -> Result<PrivateKeyDer<'static>,
 }
 
 fn read(key: &'static str, file: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(file).map_err(|source| TlsError::Read { key, file: file.to_path_buf(), source })
+    std::fs::read(file).map_err(|error| TlsError::Read { key, file: file.to_path_buf(), error })
 }
 
 fn wrong(key: &'static str, file: &Path, rule: &str) -> TlsError {

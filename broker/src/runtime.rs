@@ -1,0 +1,63 @@
+//! The asynchronous runtime: how many threads, what they are called, what may block.
+//!
+//! The only place that knows tokio's flavours. One thread gets the runtime without work stealing, whose wakes cost
+//! no atomic operation on another thread's queue.
+
+use std::num::NonZeroUsize;
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::config;
+
+/// Builds the runtime that connections, listeners and timers run on.
+pub fn build(runtime: &config::Runtime) -> std::io::Result<Runtime> {
+    let threads = threads(runtime);
+    let mut builder = match threads {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    if threads > 1 {
+        builder.worker_threads(threads);
+    }
+    builder.thread_name("leveret-io").max_blocking_threads(blocking_threads(threads)).enable_all().build()
+}
+
+/// Threads that serve connections: as configured, else one per core this process may use.
+pub fn threads(runtime: &config::Runtime) -> usize {
+    match runtime.threads {
+        0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        threads => threads,
+    }
+}
+
+/// Threads for work that blocks, above all hashing passwords. Each of those hashes takes tens of megabytes for its
+/// time, so a thousand logins at once have to queue here instead of taking all memory.
+fn blocking_threads(threads: usize) -> usize {
+    threads.clamp(BLOCKING_THREADS_MIN, BLOCKING_THREADS_MAX)
+}
+
+const BLOCKING_THREADS_MIN: usize = 4;
+const BLOCKING_THREADS_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_as_configured_or_as_many_as_cores() {
+        assert_eq!(threads(&config::Runtime { threads: 3 }), 3);
+        assert!(threads(&config::Runtime { threads: 0 }) >= 1);
+    }
+
+    #[test]
+    fn one_thread_and_several_run_tasks_and_timers() {
+        for threads in [1, 2] {
+            let runtime = build(&config::Runtime { threads }).unwrap();
+            let answer = runtime.block_on(async {
+                let task = tokio::spawn(async { 42 });
+                tokio::time::timeout(std::time::Duration::from_secs(60), task).await.unwrap().unwrap()
+            });
+            assert_eq!(answer, 42);
+        }
+    }
+}
