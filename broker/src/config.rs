@@ -115,7 +115,7 @@ pub struct Store {
     pub sync: SyncPolicy,
     /// How far apart syncs are when `sync` is [`SyncPolicy::Interval`].
     pub sync_interval_ms: u64,
-    /// Memory for writes that are logged but not yet in sorted files.
+    /// One of the four buffers for what is logged but not yet in sorted files.
     pub write_buffer_bytes: u64,
     /// Size of the write-ahead log at which its oldest part is made superfluous.
     pub wal_bytes_max: u64,
@@ -189,8 +189,8 @@ impl Default for Config {
             store: Store {
                 sync: SyncPolicy::Always,
                 sync_interval_ms: 200,
-                write_buffer_bytes: 64 * MIB,
-                wal_bytes_max: 512 * MIB,
+                write_buffer_bytes: 32 * MIB,
+                wal_bytes_max: 256 * MIB,
             },
             memory: Memory { message_bytes: 128 * MIB, high_watermark: 0.6 },
             disk: Disk { free_limit_bytes: 50_000_000 },
