@@ -3,11 +3,12 @@
 use hashbrown::HashMap;
 
 use super::id_set::IdSet;
+use super::key::Key;
 
 /// Binding keys and where they lead.
 #[derive(Debug, Default)]
 pub(crate) struct DirectMatcher {
-    keys: HashMap<Box<str>, IdSet>,
+    keys: HashMap<Key, IdSet>,
 }
 
 impl DirectMatcher {
@@ -16,10 +17,10 @@ impl DirectMatcher {
     }
 
     pub fn unbind(&mut self, key: &str, target: u32) {
-        if let Some(targets) = self.keys.get_mut(key) {
+        if let Some(targets) = self.keys.get_mut(key.as_bytes()) {
             targets.remove(target);
             if targets.is_empty() {
-                self.keys.remove(key);
+                self.keys.remove(key.as_bytes());
             }
         }
     }
@@ -27,7 +28,7 @@ impl DirectMatcher {
     /// Appends the targets of one routing key, each once.
     #[inline]
     pub fn route(&self, key: &str, out: &mut Vec<u32>) {
-        if let Some(targets) = self.keys.get(key) {
+        if let Some(targets) = self.keys.get(key.as_bytes()) {
             targets.append_to(out);
         }
     }

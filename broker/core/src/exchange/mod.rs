@@ -7,6 +7,7 @@
 mod direct;
 mod headers;
 mod id_set;
+mod key;
 mod marks;
 mod topic;
 

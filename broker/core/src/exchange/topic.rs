@@ -17,15 +17,16 @@
 use hashbrown::HashMap;
 
 use super::id_set::IdSet;
+use super::key::Key;
 use super::marks::Marks;
 
 /// Patterns and where they lead.
 #[derive(Debug)]
 pub(crate) struct TopicMatcher {
     /// Every word on an edge.
-    words: HashMap<Box<str>, Word>,
+    words: HashMap<Key, Word>,
     words_free: Vec<WordId>,
-    /// Edges for words; those for `*` and `#` are in the nodes.
+    /// Edges for words, but for one of each node; that one, and those for `*` and `#`, are in the nodes.
     edges: HashMap<(NodeId, WordId), NodeId>,
     nodes: Vec<Node>,
     nodes_free: Vec<NodeId>,
@@ -57,8 +58,11 @@ struct Node {
     targets: IdSet,
     star: NodeId,
     hash: NodeId,
-    /// Edges for words that leave this node.
-    word_edges: u32,
+    /// One edge for a word: most nodes have no more, and following it takes no look at the large map.
+    near_word: WordId,
+    near_child: NodeId,
+    /// Edges for words that are in the map.
+    far_edges: u32,
     /// True for a `#` below another `#`: the same match can come here more than once.
     recurring: bool,
 }
@@ -108,7 +112,7 @@ impl TopicMatcher {
     pub fn route(&self, key: &str, scratch: &mut TopicScratch, out: &mut Vec<u32>) {
         let TopicScratch { words, current, next, hashes, met } = scratch;
         words.clear();
-        words.extend(split(key).map(|word| self.words.get(word).map_or(NONE, |word| word.id)));
+        words.extend(split(key).map(|word| self.word_id(word)));
         hashes.clear();
         met.clear();
         current.clear();
@@ -135,10 +139,8 @@ impl TopicMatcher {
     #[inline]
     fn step(&self, node_id: NodeId, word: WordId, next: &mut Vec<NodeId>) {
         let node = &self.nodes[node_id as usize];
-        if node.word_edges > 0
-            && word != NONE
-            && let Some(&child) = self.edges.get(&(node_id, word))
-        {
+        let child = self.word_child(node_id, word);
+        if child != NONE {
             next.push(child);
         }
         if node.star != NONE {
@@ -165,7 +167,7 @@ impl TopicMatcher {
                 return;
             }
             hash.targets.append_to(out);
-            if hash.star != NONE || hash.word_edges > 0 {
+            if hash.star != NONE || hash.has_word_edges() {
                 hashes.push(hash_id);
             }
             node = hash_id;
@@ -176,11 +178,27 @@ impl TopicMatcher {
         match word {
             "*" => self.nodes[node as usize].star,
             "#" => self.nodes[node as usize].hash,
-            _ => {
-                let word = self.words.get(word).map_or(NONE, |word| word.id);
-                self.edges.get(&(node, word)).copied().unwrap_or(NONE)
-            }
+            _ => self.word_child(node, self.word_id(word)),
         }
+    }
+
+    #[inline]
+    fn word_child(&self, node_id: NodeId, word: WordId) -> NodeId {
+        let node = &self.nodes[node_id as usize];
+        if word == NONE {
+            NONE
+        } else if node.near_word == word {
+            node.near_child
+        } else if node.far_edges > 0 {
+            self.edges.get(&(node_id, word)).copied().unwrap_or(NONE)
+        } else {
+            NONE
+        }
+    }
+
+    #[inline]
+    fn word_id(&self, word: &str) -> WordId {
+        self.words.get(word.as_bytes()).map_or(NONE, |word| word.id)
     }
 
     fn child_or_insert(&mut self, node: NodeId, word: &str, below_hash: bool) -> NodeId {
@@ -199,8 +217,13 @@ impl TopicMatcher {
                     .entry(word.into())
                     .or_insert_with(|| Word { id: self.words_free.pop().unwrap_or(unused), edges: 0 });
                 word.edges += 1;
-                self.edges.insert((node, word.id), child);
-                self.nodes[node as usize].word_edges += 1;
+                let parent = &mut self.nodes[node as usize];
+                if parent.near_word == NONE {
+                    (parent.near_word, parent.near_child) = (word.id, child);
+                } else {
+                    parent.far_edges += 1;
+                    self.edges.insert((node, word.id), child);
+                }
             }
         }
         child
@@ -224,15 +247,20 @@ impl TopicMatcher {
             "*" => self.nodes[node as usize].star = NONE,
             "#" => self.nodes[node as usize].hash = NONE,
             _ => {
-                if let Some(entry) = self.words.get_mut(word) {
+                if let Some(entry) = self.words.get_mut(word.as_bytes()) {
                     let id = entry.id;
                     entry.edges -= 1;
                     if entry.edges == 0 {
-                        self.words.remove(word);
+                        self.words.remove(word.as_bytes());
                         self.words_free.push(id);
                     }
-                    self.edges.remove(&(node, id));
-                    self.nodes[node as usize].word_edges -= 1;
+                    let parent = &mut self.nodes[node as usize];
+                    if parent.near_word == id {
+                        (parent.near_word, parent.near_child) = (NONE, NONE);
+                    } else {
+                        parent.far_edges -= 1;
+                        self.edges.remove(&(node, id));
+                    }
                 }
             }
         }
@@ -242,11 +270,24 @@ impl TopicMatcher {
 
 impl Node {
     fn new(recurring: bool) -> Node {
-        Node { targets: IdSet::default(), star: NONE, hash: NONE, word_edges: 0, recurring }
+        Node {
+            targets: IdSet::default(),
+            star: NONE,
+            hash: NONE,
+            near_word: NONE,
+            near_child: NONE,
+            far_edges: 0,
+            recurring,
+        }
     }
 
     fn is_unused(&self) -> bool {
-        self.targets.is_empty() && self.star == NONE && self.hash == NONE && self.word_edges == 0
+        self.targets.is_empty() && self.star == NONE && self.hash == NONE && !self.has_word_edges()
+    }
+
+    #[inline]
+    fn has_word_edges(&self) -> bool {
+        self.near_word != NONE || self.far_edges > 0
     }
 }
 
