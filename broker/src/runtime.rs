@@ -1,7 +1,7 @@
 //! The asynchronous runtime: how many threads, what they are called, what may block.
 //!
-//! The only place that knows tokio's flavours. One thread gets the runtime without work stealing, whose wakes cost
-//! no atomic operation on another thread's queue.
+//! The only place that knows tokio's flavours. One thread gets the work-stealing runtime too, though it has nobody to
+//! steal from: a `basic.get` whose message is on disk reads it in its turn, which only that flavour lets a task do.
 
 use std::num::NonZeroUsize;
 
@@ -12,14 +12,12 @@ use crate::config;
 /// Builds the runtime that connections, listeners and timers run on.
 pub fn build(runtime: &config::Runtime) -> std::io::Result<Runtime> {
     let threads = threads(runtime);
-    let mut builder = match threads {
-        1 => Builder::new_current_thread(),
-        _ => Builder::new_multi_thread(),
-    };
-    if threads > 1 {
-        builder.worker_threads(threads);
-    }
-    builder.thread_name("leveret-io").max_blocking_threads(blocking_threads(threads)).enable_all().build()
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .max_blocking_threads(blocking_threads(threads))
+        .thread_name("leveret-io")
+        .enable_all()
+        .build()
 }
 
 /// Threads that serve connections: as configured, else one per core this process may use.
@@ -50,11 +48,11 @@ mod tests {
     }
 
     #[test]
-    fn one_thread_and_several_run_tasks_and_timers() {
+    fn one_thread_and_several_run_tasks_that_may_block() {
         for threads in [1, 2] {
             let runtime = build(&config::Runtime { threads }).unwrap();
             let answer = runtime.block_on(async {
-                let task = tokio::spawn(async { 42 });
+                let task = tokio::spawn(async { tokio::task::block_in_place(|| 42) });
                 tokio::time::timeout(std::time::Duration::from_secs(60), task).await.unwrap().unwrap()
             });
             assert_eq!(answer, 42);
