@@ -163,6 +163,11 @@ pub trait Host {
     fn user(&self) -> &str;
     /// True when the user may publish in other users' names (tag `impersonator`).
     fn may_impersonate(&self) -> bool;
+    /// The connection ends: its exclusive queues go. Called once, after its channels were closed and before the peer
+    /// can learn of it.
+    fn closed(&mut self);
+    /// A channel (0 for the connection) ends because of a fault, which is about to be answered: for the log.
+    fn faulted(&mut self, _channel: u16, _fault: &Fault) {}
 
     // ---- channels ------------------------------------------------------------------------------------------
 
@@ -190,6 +195,9 @@ pub trait Host {
     ///
     /// Nothing reaches a queue before [`Host::flush`]; whether any queue will get it is known at once.
     fn publish(&mut self, channel: u16, sequence: Option<u64>, message: Message) -> Result<Routed, Fault>;
+    /// Whether [`Host::publish`] would accept this message: what is told to a client at once whose publishes wait for
+    /// `tx.commit`.
+    fn check_publish(&mut self, message: &Message) -> Result<(), Fault>;
     /// Hands the grouped messages to their queues. The session calls it at the end of every read and before any
     /// request whose answer could depend on them.
     fn flush(&mut self, receipts: &mut Receipts);
