@@ -1,0 +1,944 @@
+//! The commit thread and the sync thread.
+//!
+//! While a sync is under way the commit thread waits unless much is pending: what comes meanwhile goes into one
+//! larger generation, and is often settled before it would be written.
+
+use std::fs::File;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use leveret_core::record::Record;
+use leveret_core::session::host::Ticket;
+use parking_lot::{Condvar, Mutex};
+use rocksdb::WriteBatch;
+
+use super::chunk::{ChunkMeta, ChunkWriter, Volume};
+use super::keys::{self, IdxKey, IdxRange, Kind};
+use super::lane::{Lane, window_chunks_max};
+use super::load::Loads;
+use super::reclaim::Reclaim;
+use super::recovery::{LaneState, write_synced};
+use super::rocks::{Rocks, remove_chunk};
+use super::{Append, Pending, PendingSource, QueueUid, StoreError, StoreStats, SyncMode, Wake};
+
+/// How long what nobody waits for may stay pending, in milliseconds.
+pub const SOON_MS: u64 = 10;
+
+/// With this much pending the commit thread writes while a sync is under way.
+const PIPELINE_BYTES: usize = 256 * 1024;
+/// How often it looks whether there is that much.
+const PIPELINE_POLL: Duration = Duration::from_micros(500);
+/// A write batch is written when it exceeds this; a generation may take several.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+/// Index entries read at once when settling leaves a window.
+const PREFETCH_CHUNKS: usize = 256;
+/// A settled range that reaches this many positions past the window is deleted in the background.
+const INLINE_POSITIONS_MAX: u64 = 64 * 1024;
+/// A deleted queue with more chunks is deleted in the background.
+const INLINE_CHUNKS_MAX: usize = 1024;
+
+// ---- what threads share ------------------------------------------------------------------------------------------
+
+/// The store's state, shared by handles and threads.
+pub(super) struct Shared {
+    sync_mode: SyncMode,
+    inbox: Mutex<Inbox>,
+    /// The commit thread waits on it.
+    inbox_signal: Condvar,
+    /// The sync thread waits on it, with `inbox`.
+    sync_signal: Condvar,
+    durable: AtomicU64,
+    waiters: Mutex<Vec<(Ticket, Arc<dyn Wake>)>>,
+    poison_waiters: Mutex<Vec<Arc<dyn Wake>>>,
+    pub failure: OnceLock<Arc<StoreError>>,
+    pub inbox_bytes: Arc<AtomicUsize>,
+    /// Held by the commit thread during a generation.
+    pub queues: Mutex<Queues>,
+    pub loads: Loads,
+    pub reclaim: Reclaim,
+    /// Every chunk up to this id is written.
+    pub written_chunk_id: AtomicU64,
+    /// Bytes in `log` of chunks with live messages.
+    pub live_log_bytes: AtomicU64,
+    pub stats: Stats,
+    pub fail_next_write: AtomicBool,
+}
+
+/// What has been handed in and not been taken.
+struct Inbox {
+    /// The generation that is being collected.
+    generation: u64,
+    dirty: Vec<Arc<dyn PendingSource>>,
+    records: Vec<Record>,
+    deleted: Vec<QueueUid>,
+    /// Somebody waits for this generation.
+    urgent: bool,
+    /// When it is taken though nobody waits for it.
+    due: Option<Instant>,
+    writer: Writing,
+    /// The last generation written, and the last made durable.
+    written: u64,
+    synced: u64,
+    needs_sync: bool,
+    /// The sync thread is at work.
+    syncing: bool,
+    stop: Option<Stop>,
+    stop_syncing: bool,
+}
+
+/// What the commit thread does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writing {
+    /// Writes; it will look at the inbox before it rests.
+    Busy,
+    /// Waits for something to write.
+    Idle,
+    /// Waits for the generation to be due or urgent.
+    Waiting,
+    /// Waits for the sync under way.
+    Held,
+}
+
+/// How the threads end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// After writing everything.
+    Close,
+    /// Now.
+    Abandon,
+}
+
+#[derive(Default)]
+pub(super) struct Stats {
+    commits: AtomicU64,
+    syncs: AtomicU64,
+    messages_written: AtomicU64,
+    messages_elided: AtomicU64,
+    bytes_written: AtomicU64,
+    pub messages_loaded: AtomicU64,
+    pub bytes_reclaimed: AtomicU64,
+}
+
+impl Stats {
+    pub(super) fn snapshot(&self) -> StoreStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        StoreStats {
+            commits: read(&self.commits),
+            syncs: read(&self.syncs),
+            messages_written: read(&self.messages_written),
+            messages_elided: read(&self.messages_elided),
+            bytes_written: read(&self.bytes_written),
+            messages_loaded: read(&self.messages_loaded),
+            bytes_reclaimed: read(&self.bytes_reclaimed),
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(sync_mode: SyncMode) -> Shared {
+        Shared {
+            sync_mode,
+            inbox: Mutex::new(Inbox {
+                generation: 1,
+                dirty: Vec::new(),
+                records: Vec::new(),
+                deleted: Vec::new(),
+                urgent: false,
+                due: None,
+                writer: Writing::Busy,
+                written: 0,
+                synced: 0,
+                needs_sync: false,
+                syncing: false,
+                stop: None,
+                stop_syncing: false,
+            }),
+            inbox_signal: Condvar::new(),
+            sync_signal: Condvar::new(),
+            durable: AtomicU64::new(0),
+            waiters: Mutex::default(),
+            poison_waiters: Mutex::default(),
+            failure: OnceLock::new(),
+            inbox_bytes: Arc::default(),
+            queues: Mutex::default(),
+            loads: Loads::default(),
+            reclaim: Reclaim::default(),
+            written_chunk_id: AtomicU64::new(0),
+            live_log_bytes: AtomicU64::new(0),
+            stats: Stats::default(),
+            fail_next_write: AtomicBool::new(false),
+        }
+    }
+
+    #[inline]
+    pub(super) fn mark_dirty(&self, source: Arc<dyn PendingSource>) -> Ticket {
+        self.hand_in(|inbox| inbox.dirty.push(source))
+    }
+
+    pub(super) fn write_meta(&self, mut records: Vec<Record>) -> Ticket {
+        self.hand_in(|inbox| inbox.records.append(&mut records))
+    }
+
+    pub(super) fn delete_queue(&self, uid: QueueUid) -> Ticket {
+        self.hand_in(|inbox| inbox.deleted.push(uid))
+    }
+
+    /// Adds to the generation that is being collected.
+    #[inline]
+    fn hand_in(&self, add: impl FnOnce(&mut Inbox)) -> Ticket {
+        let mut inbox = self.inbox.lock();
+        let ticket = Ticket(inbox.generation);
+        if self.failure.get().is_some() {
+            return ticket;
+        }
+        add(&mut inbox);
+        if inbox.due.is_none() {
+            inbox.due = Some(Instant::now() + Duration::from_millis(SOON_MS));
+        }
+        let wake = inbox.writer == Writing::Idle;
+        if wake {
+            inbox.writer = Writing::Waiting;
+        }
+        drop(inbox);
+        if wake {
+            self.inbox_signal.notify_one();
+        }
+        ticket
+    }
+
+    /// Has a generation taken now rather than soon, because somebody waits for it.
+    pub(super) fn hurry(&self, ticket: Ticket) {
+        let mut inbox = self.inbox.lock();
+        if ticket.0 < inbox.generation || inbox.urgent {
+            return;
+        }
+        inbox.urgent = true;
+        let wake = matches!(inbox.writer, Writing::Idle | Writing::Waiting);
+        drop(inbox);
+        if wake {
+            self.inbox_signal.notify_one();
+        }
+    }
+
+    #[inline]
+    pub(super) fn durable(&self) -> Ticket {
+        Ticket(self.durable.load(Ordering::Acquire))
+    }
+
+    pub(super) fn wake_when_durable(&self, ticket: Ticket, waker: Arc<dyn Wake>) {
+        if self.durable() < ticket {
+            let mut waiters = self.waiters.lock();
+            // Looked at again under the lock that `raise` takes after it raises.
+            if self.durable() < ticket {
+                waiters.push((ticket, waker));
+                drop(waiters);
+                return self.hurry(ticket);
+            }
+        }
+        waker.wake();
+    }
+
+    pub(super) fn wake_when_poisoned(&self, waker: Arc<dyn Wake>) {
+        let mut waiters = self.poison_waiters.lock();
+        if self.failure.get().is_some() {
+            drop(waiters);
+            return waker.wake();
+        }
+        waiters.push(waker);
+    }
+
+    /// Everything up to `generation` is durable. The commit thread may be ahead of the sync thread.
+    fn raise(&self, generation: u64, woken: &mut Vec<Arc<dyn Wake>>) {
+        self.durable.fetch_max(generation, Ordering::Release);
+        let mut waiters = self.waiters.lock();
+        let mut index = 0;
+        while index < waiters.len() {
+            if waiters[index].0.0 <= generation {
+                woken.push(waiters.swap_remove(index).1);
+            } else {
+                index += 1;
+            }
+        }
+        drop(waiters);
+        for waker in woken.drain(..) {
+            waker.wake();
+        }
+    }
+
+    /// Ends everything: nothing becomes durable any more.
+    pub(super) fn poison(&self, error: StoreError) {
+        let error = Arc::new(error);
+        let mut waiters = self.poison_waiters.lock();
+        if self.failure.set(error.clone()).is_err() {
+            return;
+        }
+        let wakers = std::mem::take(&mut *waiters);
+        drop(waiters);
+        tracing::error!(%error, "the message store has failed; nothing can be stored any more");
+        let mut inbox = self.inbox.lock();
+        let dropped = (std::mem::take(&mut inbox.dirty), std::mem::take(&mut inbox.records));
+        drop(inbox);
+        drop(dropped);
+        self.inbox_signal.notify_all();
+        self.sync_signal.notify_all();
+        self.loads.stop();
+        self.reclaim.stop(Stop::Abandon);
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn stop(&self, stop: Stop) {
+        let mut inbox = self.inbox.lock();
+        // What was stopped stays stopped: closing and then dropping the handle is a clean shutdown.
+        inbox.stop.get_or_insert(stop);
+        drop(inbox);
+        self.inbox_signal.notify_all();
+    }
+
+    /// The commit thread has ended; the sync thread follows once all is synced.
+    pub(super) fn stop_syncing(&self) {
+        self.inbox.lock().stop_syncing = true;
+        self.sync_signal.notify_all();
+    }
+
+    /// Runs the body of a thread; an error or a panic poisons the store.
+    pub(super) fn guard(&self, body: impl FnOnce() -> Result<(), StoreError>) {
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.poison(error),
+            Err(panic) => {
+                let text = panic
+                    .downcast_ref::<&str>()
+                    .map(|text| (*text).to_owned())
+                    .or_else(|| panic.downcast_ref::<String>().cloned());
+                self.poison(StoreError::Panicked(text.unwrap_or_default()));
+            }
+        }
+    }
+}
+
+/// Starts a named thread whose failure poisons the store.
+pub(super) fn spawn(
+    name: &str,
+    shared: Arc<Shared>,
+    body: impl FnOnce(&Shared) -> Result<(), StoreError> + Send + 'static,
+) -> Result<JoinHandle<()>, StoreError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || shared.guard(|| body(&shared)))
+        .map_err(|source| StoreError::Io { what: "start a thread", source })
+}
+
+// ---- the sync thread ---------------------------------------------------------------------------------------------
+
+pub(super) fn spawn_syncer(
+    shared: Arc<Shared>,
+    rocks: Arc<Rocks>,
+    synced_file: File,
+) -> Result<JoinHandle<()>, StoreError> {
+    spawn("store-sync", shared, move |shared| match shared.sync_mode {
+        SyncMode::Always => sync_always(shared, &rocks, &synced_file),
+        SyncMode::Interval(ms) => sync_now_and_then(shared, &rocks, &synced_file, Duration::from_millis(ms)),
+        SyncMode::Never => Ok(()),
+    })
+}
+
+/// Syncs as long as something written is not synced, everything at once, and raises the watermark.
+fn sync_always(shared: &Shared, rocks: &Rocks, synced_file: &File) -> Result<(), StoreError> {
+    let mut woken = Vec::new();
+    loop {
+        let mut inbox = shared.inbox.lock();
+        inbox.syncing = false;
+        while inbox.written == inbox.synced {
+            if inbox.stop_syncing || shared.failure.get().is_some() {
+                return Ok(());
+            }
+            shared.sync_signal.wait(&mut inbox);
+        }
+        // Taken before the sync, so that nothing written during it is taken for synced.
+        let generation = inbox.written;
+        let needs_sync = std::mem::take(&mut inbox.needs_sync);
+        inbox.syncing = true;
+        drop(inbox);
+        if needs_sync {
+            sync(shared, rocks, synced_file)?;
+        }
+        if shared.failure.get().is_some() {
+            return Ok(());
+        }
+        let mut inbox = shared.inbox.lock();
+        inbox.synced = generation;
+        inbox.syncing = inbox.written > generation;
+        let wake = inbox.writer == Writing::Held && !inbox.syncing;
+        drop(inbox);
+        if wake {
+            shared.inbox_signal.notify_one();
+        }
+        shared.raise(generation, &mut woken);
+    }
+}
+
+/// Syncs at most every `interval`. The watermark does not wait for it.
+fn sync_now_and_then(
+    shared: &Shared,
+    rocks: &Rocks,
+    synced_file: &File,
+    interval: Duration,
+) -> Result<(), StoreError> {
+    loop {
+        let mut inbox = shared.inbox.lock();
+        while !inbox.needs_sync {
+            if inbox.stop_syncing || shared.failure.get().is_some() {
+                return Ok(());
+            }
+            shared.sync_signal.wait(&mut inbox);
+        }
+        let due = Instant::now() + interval;
+        while !inbox.stop_syncing && shared.failure.get().is_none() && Instant::now() < due {
+            shared.sync_signal.wait_until(&mut inbox, due);
+        }
+        inbox.needs_sync = false;
+        drop(inbox);
+        sync(shared, rocks, synced_file)?;
+    }
+}
+
+fn sync(shared: &Shared, rocks: &Rocks, synced_file: &File) -> Result<(), StoreError> {
+    let sequence = rocks.db().latest_sequence_number();
+    rocks.sync()?;
+    shared.stats.syncs.fetch_add(1, Ordering::Relaxed);
+    write_synced(synced_file, sequence)
+}
+
+// ---- the commit thread -------------------------------------------------------------------------------------------
+
+/// The lanes of all queues that something was stored of.
+#[derive(Default)]
+pub(super) struct Queues {
+    map: hashbrown::HashMap<QueueUid, Vec<Lane>>,
+    lanes: usize,
+    /// Lanes whose state has to be written.
+    changed: Vec<(QueueUid, u8)>,
+}
+
+impl Queues {
+    pub(super) fn insert(&mut self, lane: Lane) {
+        self.lanes += 1;
+        self.map.entry(lane.uid).or_default().push(lane);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Lane> {
+        self.map.values().flatten()
+    }
+
+    /// Takes off what the reclaimer deleted.
+    pub(super) fn apply_reports(&mut self, reports: Vec<Reclaimed>) {
+        for Reclaimed { key, volume, log_bytes } in reports {
+            if let Some(lane) = self.lane_mut(key.uid, key.lane, key.kind) {
+                lane.live.subtract(volume);
+                lane.log_bytes = lane.log_bytes.saturating_sub(log_bytes);
+            }
+        }
+    }
+
+    fn lane_mut(&mut self, uid: QueueUid, lane: u8, kind: Kind) -> Option<&mut Lane> {
+        self.map.get_mut(&uid)?.iter_mut().find(|this| this.lane == lane && this.kind == kind)
+    }
+}
+
+/// What the reclaimer found in a settled range that it deleted.
+pub(super) struct Reclaimed {
+    pub key: IdxKey,
+    pub volume: Volume,
+    pub log_bytes: u64,
+}
+
+pub(super) fn spawn_writer(
+    shared: Arc<Shared>,
+    rocks: Arc<Rocks>,
+    next_chunk_id: u64,
+) -> Result<JoinHandle<()>, StoreError> {
+    spawn("store-commit", shared, move |shared| {
+        let mut writer = Writer {
+            shared,
+            output: Output {
+                shared,
+                rocks: &rocks,
+                batch: WriteBatch::new(),
+                batch_hint: 64 * 1024,
+                value: Vec::new(),
+                next_chunk_id,
+                needs_sync: false,
+                removed_bytes: 0,
+                doomed: Vec::new(),
+            },
+            chunk: ChunkWriter::default(),
+            pending: Pending::default(),
+            dirty: Vec::new(),
+            records: Vec::new(),
+            deleted: Vec::new(),
+            settled: Vec::new(),
+            touched: Vec::new(),
+            woken: Vec::new(),
+        };
+        while let Some(generation) = writer.wait() {
+            writer.commit(generation)?;
+        }
+        Ok(())
+    })
+}
+
+/// The commit thread's own state: mostly buffers that are used again and again.
+struct Writer<'a> {
+    shared: &'a Shared,
+    output: Output<'a>,
+    chunk: ChunkWriter,
+    pending: Pending,
+    dirty: Vec<Arc<dyn PendingSource>>,
+    records: Vec<Record>,
+    deleted: Vec<QueueUid>,
+    /// What this generation settles.
+    settled: Vec<(QueueUid, u8, Range<u64>)>,
+    /// Chunks of one lane that changed, by first position.
+    touched: Vec<u64>,
+    woken: Vec<Arc<dyn Wake>>,
+}
+
+impl Writer<'_> {
+    /// Waits for a generation and takes it from the inbox; `None` when the thread should end.
+    fn wait(&mut self) -> Option<u64> {
+        let mut inbox = self.shared.inbox.lock();
+        loop {
+            let stop = inbox.stop;
+            if stop == Some(Stop::Abandon) || self.shared.failure.get().is_some() {
+                return None;
+            }
+            match inbox.due {
+                None if stop.is_some() => return None,
+                None => {
+                    inbox.writer = Writing::Idle;
+                    self.shared.inbox_signal.wait(&mut inbox);
+                }
+                Some(due) if !inbox.urgent && stop.is_none() && Instant::now() < due => {
+                    inbox.writer = Writing::Waiting;
+                    self.shared.inbox_signal.wait_until(&mut inbox, due);
+                }
+                Some(_) if inbox.syncing && stop.is_none() && self.pending_bytes() < PIPELINE_BYTES => {
+                    inbox.writer = Writing::Held;
+                    self.shared.inbox_signal.wait_for(&mut inbox, PIPELINE_POLL);
+                }
+                Some(_) => break,
+            }
+        }
+        inbox.writer = Writing::Busy;
+        inbox.due = None;
+        inbox.urgent = false;
+        std::mem::swap(&mut inbox.dirty, &mut self.dirty);
+        std::mem::swap(&mut inbox.records, &mut self.records);
+        std::mem::swap(&mut inbox.deleted, &mut self.deleted);
+        let generation = inbox.generation;
+        inbox.generation += 1;
+        Some(generation)
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.shared.inbox_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Writes one generation.
+    fn commit(&mut self, generation: u64) -> Result<(), StoreError> {
+        let shared = self.shared;
+        let mut queues = shared.queues.lock();
+        queues.apply_reports(shared.reclaim.take_reports());
+        self.deleted.sort_unstable();
+        let mut taken_bytes = 0;
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for source in dirty.drain(..) {
+            self.pending.clear();
+            source.take_pending(&mut self.pending);
+            taken_bytes += self.pending.bytes;
+            let uid = source.uid();
+            if self.deleted.binary_search(&uid).is_err() {
+                self.append(&mut queues, uid)?;
+            }
+        }
+        self.dirty = dirty;
+        self.settle(&mut queues)?;
+        self.delete_queues(&mut queues);
+        self.write_lane_states(&mut queues);
+        for record in self.records.drain(..) {
+            self.output.needs_sync = true;
+            let meta = self.output.rocks.meta();
+            match record.value {
+                Some(value) => self.output.batch.put_cf(meta, record.key, value),
+                None => self.output.batch.delete_cf(meta, record.key),
+            }
+        }
+        drop(queues);
+        self.output.write()?;
+        self.pending.clear();
+        self.chunk.shrink();
+        shared.inbox_bytes.fetch_sub(taken_bytes, Ordering::Relaxed);
+        shared.stats.commits.fetch_add(1, Ordering::Relaxed);
+        shared.loads.written(generation);
+        shared.reclaim.removed(std::mem::take(&mut self.output.removed_bytes));
+        let needs_sync = std::mem::take(&mut self.output.needs_sync);
+        self.written(generation, needs_sync);
+        Ok(())
+    }
+
+    /// Passes a written generation on to the sync thread, or makes it durable when it needs no sync.
+    fn written(&mut self, generation: u64, needs_sync: bool) {
+        let mut inbox = self.shared.inbox.lock();
+        inbox.written = generation;
+        inbox.needs_sync |= needs_sync;
+        let raise = match self.shared.sync_mode {
+            SyncMode::Always => !inbox.needs_sync && !inbox.syncing && inbox.synced + 1 == generation,
+            SyncMode::Interval(_) | SyncMode::Never => true,
+        };
+        let wake = match self.shared.sync_mode {
+            SyncMode::Always => !raise && !inbox.syncing,
+            SyncMode::Interval(_) => inbox.needs_sync,
+            SyncMode::Never => false,
+        };
+        if raise {
+            inbox.synced = generation;
+        } else {
+            inbox.syncing = true;
+        }
+        drop(inbox);
+        if wake {
+            self.shared.sync_signal.notify_one();
+        }
+        if raise {
+            self.shared.raise(generation, &mut self.woken);
+        }
+    }
+
+    /// Adds what `self.pending` appends to the batch, except what it settles itself; notes what else it settles.
+    fn append(&mut self, queues: &mut Queues, uid: QueueUid) -> Result<(), StoreError> {
+        let Writer { pending, chunk, output, settled, .. } = self;
+        coalesce(&mut pending.settled);
+        let by_position = |append: &Append| (append.lane, append.transient, append.position);
+        if !pending.appends.is_sorted_by_key(by_position) {
+            pending.appends.sort_by_key(by_position);
+        }
+        let mut elided = 0;
+        let mut written = 0;
+        let mut at = (0, Kind::Persistent);
+        let mut cut = 0;
+        for append in &pending.appends {
+            let kind = if append.transient { Kind::Transient } else { Kind::Persistent };
+            let (lane, position) = (append.lane, append.position);
+            // Both lists rise, except that the transient messages of a lane begin anew.
+            if at != (lane, kind) {
+                if !chunk.is_empty() {
+                    output.put_chunk(queues, uid, at, chunk)?;
+                }
+                at = (lane, kind);
+                cut =
+                    pending.settled.partition_point(|(other, range)| (*other, range.end) <= (lane, position));
+            }
+            while pending
+                .settled
+                .get(cut)
+                .is_some_and(|(other, range)| (*other, range.end) <= (lane, position))
+            {
+                cut += 1;
+            }
+            if pending
+                .settled
+                .get(cut)
+                .is_some_and(|(other, range)| *other == lane && range.contains(&position))
+            {
+                elided += 1;
+                continue;
+            }
+            if !chunk.is_empty() {
+                // Transient chunks have no gaps, so that none can come to lie inside another.
+                let gap = kind == Kind::Transient && chunk.last() + 1 != position;
+                if gap || !chunk.has_room(position, &append.message) {
+                    output.put_chunk(queues, uid, at, chunk)?;
+                }
+            }
+            chunk.push(uid, lane, kind, position, append.expires_at_ms, &append.message);
+            written += 1;
+        }
+        if !chunk.is_empty() {
+            output.put_chunk(queues, uid, at, chunk)?;
+        }
+        pending.appends.clear();
+        settled.extend(pending.settled.drain(..).map(|(lane, range)| (uid, lane, range)));
+        for (lane, position) in pending.delivered_upto.drain(..) {
+            let Some(this) = queues.lane_mut(uid, lane, Kind::Persistent) else { continue };
+            this.delivered_upto = position;
+            if !std::mem::replace(&mut this.state_changed, true) {
+                queues.changed.push((uid, lane));
+            }
+        }
+        let stats = &self.shared.stats;
+        stats.messages_written.fetch_add(written, Ordering::Relaxed);
+        stats.messages_elided.fetch_add(elided, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Adds what this generation settles to the batch.
+    fn settle(&mut self, queues: &mut Queues) -> Result<(), StoreError> {
+        let max = window_chunks_max(queues.lanes);
+        let mut settled = std::mem::take(&mut self.settled);
+        for of_lane in settled.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            let (uid, lane) = (of_lane[0].0, of_lane[0].1);
+            let Some(lanes) = queues.map.get_mut(&uid) else { continue };
+            for this in lanes.iter_mut().filter(|this| this.lane == lane) {
+                for (_, _, range) in of_lane {
+                    let [before, inside, past] = this.split(range);
+                    if !inside.is_empty() {
+                        this.settle(&inside, &mut self.touched);
+                    }
+                    if !before.is_empty() || !past.is_empty() {
+                        // Reading the index must find what is pending.
+                        self.output.write_back(this, &mut self.touched);
+                        self.output.write()?;
+                        self.settle_before_window(this, before)?;
+                        self.settle_past_window(this, past, max)?;
+                    }
+                }
+                self.output.write_back(this, &mut self.touched);
+            }
+        }
+        settled.clear();
+        self.settled = settled;
+        Ok(())
+    }
+
+    /// Settles positions whose chunks are not in memory, one by one. Rare: the window slides over what consumers
+    /// settle.
+    fn settle_before_window(&mut self, lane: &mut Lane, range: Range<u64>) -> Result<(), StoreError> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let rocks = self.output.rocks;
+        let start = rocks
+            .chunk_at_or_before(lane.key(range.start))?
+            .filter(|chunk| chunk.end() > range.start)
+            .map_or(range.start, |chunk| chunk.first);
+        let mut scan = rocks.scan_idx(&lane.key(start).encode(), &lane.key(range.end).encode());
+        while let Some((key, mut chunk)) = scan.next()? {
+            let volume = chunk.settle(range.start, range.end);
+            if volume.messages > 0 {
+                lane.live.subtract(volume);
+                if chunk.live.is_empty() {
+                    lane.log_bytes = lane.log_bytes.saturating_sub(u64::from(chunk.log_bytes));
+                }
+                self.output.put_index(key, &chunk);
+            }
+        }
+        drop(scan);
+        // A later range of this generation may meet the same chunks.
+        self.output.write()
+    }
+
+    /// Settles positions past the window by moving the window there.
+    fn settle_past_window(
+        &mut self,
+        lane: &mut Lane,
+        range: Range<u64>,
+        max: usize,
+    ) -> Result<(), StoreError> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let rocks = self.output.rocks;
+        while lane.covered_end() < range.end {
+            let start = lane.covered_end();
+            if start >= range.start && range.end - start > INLINE_POSITIONS_MAX {
+                let end = self.doom(lane, start, range.end)?;
+                lane.skip_to(end);
+                continue;
+            }
+            let mut scan =
+                rocks.scan_idx(&lane.key(start).encode(), &keys::kind_end(lane.uid, lane.lane, lane.kind));
+            let mut chunks = Vec::with_capacity(PREFETCH_CHUNKS);
+            while chunks.len() < PREFETCH_CHUNKS.min(max) {
+                match scan.next()? {
+                    Some((_, chunk)) => chunks.push(chunk),
+                    None => break,
+                }
+            }
+            let upto = match (scan.entry()?, chunks.last()) {
+                (Some(_), Some(last)) => last.end(),
+                _ => u64::MAX,
+            };
+            drop(scan);
+            lane.extend(chunks.into_iter(), upto, max);
+            lane.settle(&range, &mut self.touched);
+            self.output.write_back(lane, &mut self.touched);
+        }
+        Ok(())
+    }
+
+    /// Has the whole chunks in `start..end` deleted in the background; returns where the last of them ends.
+    /// A chunk begins at `start`, or none contains it.
+    fn doom(&mut self, lane: &Lane, start: u64, end: u64) -> Result<u64, StoreError> {
+        let across = self.output.rocks.chunk_at_or_before(lane.key(end))?;
+        let across = across.filter(|chunk| chunk.first < end && end < chunk.end());
+        let end = across.map_or(end, |chunk| chunk.first);
+        self.output.doomed.push((lane.key(start).encode(), lane.key(end).encode()));
+        Ok(end)
+    }
+
+    fn delete_queues(&mut self, queues: &mut Queues) {
+        for uid in self.deleted.drain(..) {
+            let Some(lanes) = queues.map.remove(&uid) else { continue };
+            queues.lanes -= lanes.len();
+            self.output.needs_sync = true;
+            let known: Option<Vec<_>> = lanes.iter().map(|lane| Some((lane, lane.all_chunks()?))).collect();
+            match known {
+                Some(known)
+                    if known.iter().map(|(_, chunks)| chunks.len()).sum::<usize>() <= INLINE_CHUNKS_MAX =>
+                {
+                    for (lane, chunks) in known {
+                        for chunk in chunks.filter(|chunk| !chunk.live.is_empty()) {
+                            self.output.remove(lane.key(chunk.first), chunk);
+                        }
+                    }
+                }
+                _ => self.output.doomed.push((keys::queue_start(uid), keys::queue_end(uid))),
+            }
+            for lane in lanes.iter().filter(|lane| lane.kind == Kind::Persistent) {
+                let meta = self.output.rocks.meta();
+                self.output.batch.delete_cf(meta, keys::lane_state(uid, lane.lane));
+            }
+        }
+    }
+
+    fn write_lane_states(&mut self, queues: &mut Queues) {
+        let mut changed = std::mem::take(&mut queues.changed);
+        for (uid, lane) in changed.drain(..) {
+            let Some(this) = queues.lane_mut(uid, lane, Kind::Persistent) else { continue };
+            this.state_changed = false;
+            let meta = self.output.rocks.meta();
+            self.output.batch.put_cf(meta, keys::lane_state(uid, lane), LaneState::of(this, 0).encode());
+        }
+        queues.changed = changed;
+    }
+}
+
+/// The write batch and what goes with it.
+struct Output<'a> {
+    shared: &'a Shared,
+    rocks: &'a Rocks,
+    batch: WriteBatch,
+    /// Bytes to reserve for the next batch.
+    batch_hint: usize,
+    value: Vec<u8>,
+    next_chunk_id: u64,
+    /// Something was written that somebody may wait for.
+    needs_sync: bool,
+    /// Bytes of chunks removed since the reclaimer was told.
+    removed_bytes: u64,
+    /// Ranges of `idx` to be deleted in the background once the batch is written.
+    doomed: Vec<IdxRange>,
+}
+
+impl Output<'_> {
+    /// Ends the chunk that is being built and adds it.
+    fn put_chunk(
+        &mut self,
+        queues: &mut Queues,
+        uid: QueueUid,
+        (lane, kind): (u8, Kind),
+        chunk: &mut ChunkWriter,
+    ) -> Result<(), StoreError> {
+        let id = self.next_chunk_id;
+        self.next_chunk_id += 1;
+        let (meta, value) = chunk.finish(id);
+        self.batch.put_cf(self.rocks.log(), id.to_be_bytes(), value);
+        let key = IdxKey { uid, lane, kind, first: meta.first };
+        self.value.clear();
+        meta.encode(&mut self.value);
+        self.batch.put_cf(self.rocks.idx(), key.encode(), &self.value);
+        self.needs_sync |= kind == Kind::Persistent;
+        self.shared.stats.bytes_written.fetch_add(u64::from(meta.log_bytes), Ordering::Relaxed);
+        self.shared.live_log_bytes.fetch_add(u64::from(meta.log_bytes), Ordering::Relaxed);
+
+        let window = window_chunks_max(queues.lanes);
+        let lanes = queues.map.entry(uid).or_default();
+        let index = match lanes.iter().position(|this| this.lane == lane && this.kind == kind) {
+            Some(index) => index,
+            None => {
+                queues.lanes += 1;
+                lanes.push(Lane::new(uid, lane, kind));
+                lanes.len() - 1
+            }
+        };
+        lanes[index].push(meta, window);
+        if self.batch.size_in_bytes() >= BATCH_BYTES_MAX { self.write() } else { Ok(()) }
+    }
+
+    /// Adds what changed in a lane's window.
+    fn write_back(&mut self, lane: &mut Lane, touched: &mut Vec<u64>) {
+        for first in touched.drain(..) {
+            lane.write_back(first, |key, chunk| self.put_index(key, chunk));
+        }
+        lane.tidy();
+    }
+
+    /// Adds the index entry of a chunk that was partly settled, or its removal when nothing is left.
+    fn put_index(&mut self, key: IdxKey, chunk: &ChunkMeta) {
+        if chunk.live.is_empty() {
+            self.remove(key, chunk);
+        } else {
+            self.value.clear();
+            chunk.encode(&mut self.value);
+            self.batch.put_cf(self.rocks.idx(), key.encode(), &self.value);
+        }
+    }
+
+    fn remove(&mut self, key: IdxKey, chunk: &ChunkMeta) {
+        remove_chunk(self.rocks, &mut self.batch, key, chunk.id);
+        self.removed_bytes += u64::from(chunk.log_bytes);
+        self.shared.live_log_bytes.fetch_sub(u64::from(chunk.log_bytes), Ordering::Relaxed);
+    }
+
+    /// Writes the batch, if there is anything in it.
+    fn write(&mut self) -> Result<(), StoreError> {
+        // What is to be deleted in the background is remembered on disk until it is done.
+        for (start, end) in &self.doomed {
+            self.batch.put_cf(self.rocks.meta(), keys::doomed(start), end);
+        }
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let size = self.batch.size_in_bytes();
+        if self.shared.fail_next_write.load(Ordering::Relaxed) {
+            let source = std::io::Error::other("failed on purpose");
+            return Err(StoreError::Io { what: "write", source });
+        }
+        self.batch_hint = (self.batch_hint * 3 / 4).max(size + size / 4).min(BATCH_BYTES_MAX * 2);
+        let next = WriteBatch::with_capacity_bytes(self.batch_hint);
+        self.rocks.write(std::mem::replace(&mut self.batch, next))?;
+        self.shared.written_chunk_id.store(self.next_chunk_id - 1, Ordering::Release);
+        self.shared.reclaim.doom(self.doomed.drain(..), true);
+        Ok(())
+    }
+}
+
+/// Sorts settled ranges by lane and position and joins those that touch or overlap.
+fn coalesce(settled: &mut Vec<(u8, Range<u64>)>) {
+    let sorted = settled.is_sorted_by(|a, b| (a.0, a.1.start) <= (b.0, b.1.start));
+    if !sorted {
+        settled.sort_unstable_by_key(|(lane, range)| (*lane, range.start));
+    }
+    settled.dedup_by(|next, last| {
+        let joins = next.0 == last.0 && next.1.start <= last.1.end;
+        if joins {
+            last.1.end = last.1.end.max(next.1.end);
+        }
+        joins
+    });
+}

@@ -1,0 +1,797 @@
+//! The store through its own interface, on real directories.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
+
+use leveret_core::message::Message;
+use leveret_core::record::Record;
+use parking_lot::Mutex;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+/// A queue that only stores.
+struct TestQueue {
+    uid: QueueUid,
+    state: Mutex<(Pending, bool)>,
+}
+
+impl PendingSource for TestQueue {
+    fn uid(&self) -> QueueUid {
+        self.uid
+    }
+
+    fn take_pending(&self, into: &mut Pending) {
+        let mut state = self.state.lock();
+        state.1 = false;
+        std::mem::swap(&mut state.0, into);
+    }
+}
+
+struct Signal(Mutex<Sender<()>>);
+
+impl Wake for Signal {
+    fn wake(&self) {
+        let _ = self.0.lock().send(());
+    }
+}
+
+impl LoadSink for Mutex<Sender<(Vec<Loaded>, u64)>> {
+    fn loaded(&self, _: u8, messages: Vec<Loaded>, next_position: u64) {
+        let _ = self.lock().send((messages, next_position));
+    }
+}
+
+fn signal() -> (Arc<Signal>, Receiver<()>) {
+    let (sender, receiver) = mpsc::channel();
+    (Arc::new(Signal(Mutex::new(sender))), receiver)
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A store on a temporary directory that outlives it.
+struct World {
+    directory: TempDir,
+    store: Option<Store>,
+    recovered: Recovered,
+    lanes: BTreeMap<QueueUid, Vec<RecoveredLane>>,
+    last: Mutex<Ticket>,
+}
+
+impl World {
+    fn new() -> World {
+        World::open(tempfile::tempdir().unwrap(), &[])
+    }
+
+    fn open(directory: TempDir, uids: &[QueueUid]) -> World {
+        let (store, recovered) = Store::open(options(&directory)).unwrap();
+        let lanes = store.recover_queues(uids).unwrap().into_iter().collect();
+        World { directory, store: Some(store), recovered, lanes, last: Mutex::default() }
+    }
+
+    /// Ends and starts it again, cleanly or not.
+    fn restart(mut self, clean: bool, uids: &[QueueUid]) -> World {
+        let store = self.store.take().unwrap();
+        if clean {
+            store.close().unwrap();
+        } else {
+            store.crash();
+        }
+        World::open(self.directory, uids)
+    }
+
+    fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
+    fn queue(&self, uid: QueueUid) -> Arc<TestQueue> {
+        Arc::new(TestQueue { uid, state: Mutex::default() })
+    }
+
+    fn change(&self, queue: &Arc<TestQueue>, change: impl FnOnce(&mut Pending)) {
+        let mut state = queue.state.lock();
+        change(&mut state.0);
+        if !std::mem::replace(&mut state.1, true) {
+            let ticket = self.store().mark_dirty(queue.clone());
+            *self.last.lock() = ticket;
+        }
+    }
+
+    fn append(&self, queue: &Arc<TestQueue>, positions: Range<u64>) {
+        self.append_to(queue, 0, false, positions);
+    }
+
+    fn append_to(&self, queue: &Arc<TestQueue>, lane: u8, transient: bool, positions: Range<u64>) {
+        self.change(queue, |pending| {
+            for position in positions {
+                let message = message(position);
+                let expires_at_ms = position * 2;
+                pending.bytes += message.body().len();
+                self.store().inbox_bytes().fetch_add(message.body().len(), Ordering::Relaxed);
+                pending.appends.push(Append { lane, position, transient, expires_at_ms, message });
+            }
+        });
+    }
+
+    fn settle(&self, queue: &Arc<TestQueue>, positions: Range<u64>) {
+        self.change(queue, |pending| pending.settled.push((0, positions)));
+    }
+
+    /// Waits until everything handed in is durable.
+    fn commit(&self) {
+        let ticket = *self.last.lock();
+        wait_for(self.store(), ticket);
+    }
+
+    fn load(&self, uid: QueueUid, positions: Range<u64>, max_messages: usize) -> (Vec<Loaded>, u64) {
+        let (sender, receiver) = mpsc::channel();
+        self.store().load(LoadRequest {
+            uid,
+            lane: 0,
+            from: positions.start,
+            upto: positions.end,
+            max_messages,
+            max_bytes: usize::MAX,
+            after: *self.last.lock(),
+            sink: Arc::new(Mutex::new(sender)),
+        });
+        receiver.recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// Positions of everything live, checked against what was stored there.
+    fn positions(&self, uid: QueueUid) -> Vec<u64> {
+        let (messages, next) = self.load(uid, 0..1_000_000, usize::MAX);
+        assert_eq!(next, 1_000_000);
+        for loaded in &messages {
+            assert_eq!(loaded.message.body(), message(loaded.position).body());
+            assert_eq!(loaded.message.routing_key(), "key");
+            assert_eq!(loaded.expires_at_ms, loaded.position * 2);
+        }
+        messages.iter().map(|loaded| loaded.position).collect()
+    }
+
+    /// Chunks in the index and in the log.
+    fn chunks(&self) -> (usize, usize) {
+        let threads = self.store().handle.threads.lock();
+        let rocks = threads.rocks.as_ref().unwrap();
+        let count = |family| {
+            rocks.db().iterator_cf(family, ::rocksdb::IteratorMode::Start).filter(Result::is_ok).count()
+        };
+        (count(rocks.idx()), count(rocks.log()))
+    }
+
+    fn lane(&self, uid: QueueUid) -> RecoveredLane {
+        match self.lanes.get(&uid).map(Vec::as_slice) {
+            Some([lane]) => *lane,
+            other => panic!("one lane was expected, not {other:?}"),
+        }
+    }
+}
+
+fn options(directory: &TempDir) -> StoreOptions {
+    StoreOptions {
+        write_buffer_bytes: 1 << 20,
+        block_cache_bytes: 1 << 20,
+        ..StoreOptions::new(directory.path())
+    }
+}
+
+fn wait_for(store: &Store, ticket: Ticket) {
+    let (waker, woken) = signal();
+    store.wake_when_durable(ticket, waker);
+    woken.recv_timeout(PATIENCE).unwrap();
+    assert!(store.durable() >= ticket);
+}
+
+/// Bodies differ in size and content by position.
+fn message(position: u64) -> Message {
+    Message::new("", "key", &[0x10, 0, 2], &vec![position as u8; (position % 7) as usize * 30])
+}
+
+fn body_bytes(positions: impl IntoIterator<Item = u64>) -> u64 {
+    positions.into_iter().map(|position| message(position).body().len() as u64).sum()
+}
+
+#[test]
+fn what_was_appended_is_loaded_and_what_was_settled_is_not() {
+    let world = World::new();
+    let queue = world.queue(7);
+    world.append(&queue, 0..1000);
+    world.commit();
+    assert_eq!(world.positions(7), (0..1000).collect::<Vec<_>>());
+
+    world.settle(&queue, 0..300);
+    world.settle(&queue, 500..501);
+    world.settle(&queue, 990..2000);
+    world.commit();
+    let left: Vec<_> = (300..500).chain(501..990).collect();
+    assert_eq!(world.positions(7), left);
+    assert!(world.positions(8).is_empty(), "another queue");
+
+    world.settle(&queue, 0..1000);
+    world.commit();
+    assert!(world.positions(7).is_empty());
+    assert_eq!(world.chunks(), (0, 0));
+}
+
+#[test]
+fn a_load_stops_at_its_limits_and_says_where_to_go_on() {
+    let world = World::new();
+    let queue = world.queue(7);
+    world.append(&queue, 100..700);
+    let mut from = 0;
+    let mut seen = Vec::new();
+    while from < 650 {
+        let (messages, next) = world.load(7, from..650, 97);
+        assert!(messages.len() <= 97 && next > from);
+        assert!(messages.iter().all(|loaded| (from..next).contains(&loaded.position)));
+        seen.extend(messages.iter().map(|loaded| loaded.position));
+        from = next;
+    }
+    assert_eq!(seen, (100..650).collect::<Vec<_>>());
+    assert_eq!(world.load(7, 700..900, 10), (vec![], 900));
+}
+
+impl PartialEq for Loaded {
+    fn eq(&self, other: &Loaded) -> bool {
+        self.position == other.position
+    }
+}
+
+#[test]
+fn what_is_settled_before_it_is_taken_is_never_written() {
+    let world = World::new();
+    let queue = world.queue(7);
+    world.append(&queue, 0..100);
+    world.settle(&queue, 0..100);
+    world.commit();
+    assert_eq!(world.chunks(), (0, 0));
+    let stats = world.store().stats();
+    assert_eq!((stats.messages_elided, stats.messages_written, stats.syncs), (100, 0, 0));
+    assert_eq!(world.store().backlog_bytes(), 0);
+
+    world.append(&queue, 100..200);
+    for odd in (101..200).step_by(2) {
+        world.settle(&queue, odd..odd + 1);
+    }
+    world.commit();
+    assert_eq!(world.positions(7), (100..200).step_by(2).collect::<Vec<_>>());
+    assert_eq!(world.chunks(), (1, 1), "gaps do not split a chunk");
+    let world = world.restart(false, &[7]);
+    assert_eq!(world.lane(7).messages, 50);
+    assert_eq!(world.positions(7), (100..200).step_by(2).collect::<Vec<_>>());
+}
+
+#[test]
+fn totals_survive_a_crash_and_a_clean_shutdown() {
+    for clean in [false, true] {
+        let world = World::new();
+        let queue = world.queue(7);
+        world.append(&queue, 0..2000);
+        world.commit();
+        world.settle(&queue, 0..700);
+        world.settle(&queue, 1000..1001);
+        world.change(&queue, |pending| pending.delivered_upto.push((0, 705)));
+        world.commit();
+
+        let world = world.restart(clean, &[7]);
+        assert_eq!(world.recovered.clean, clean);
+        let live: Vec<_> = (700..1000).chain(1001..2000).collect();
+        let expected = RecoveredLane {
+            lane: 0,
+            first_position: 700,
+            next_position: 2000,
+            messages: 1299,
+            bytes: body_bytes(live.iter().copied()),
+            delivered_upto: 705,
+        };
+        assert_eq!(world.lane(7), expected, "clean: {clean}");
+        assert_eq!(world.positions(7), live);
+
+        let queue = world.queue(7);
+        world.settle(&queue, 0..1990);
+        world.append(&queue, 2000..2010);
+        world.commit();
+        assert_eq!(world.positions(7), (1990..2010).collect::<Vec<_>>());
+        let world = world.restart(clean, &[7]);
+        assert_eq!((world.lane(7).messages, world.lane(7).bytes), (20, body_bytes(1990..2010)));
+    }
+}
+
+#[test]
+fn an_emptied_queue_goes_on_where_it_was_after_a_clean_shutdown() {
+    let world = World::new();
+    let queue = world.queue(7);
+    world.append(&queue, 0..10);
+    world.commit();
+    world.settle(&queue, 0..10);
+    world.commit();
+    let world = world.restart(true, &[7]);
+    let lane = world.lane(7);
+    assert_eq!((lane.first_position, lane.next_position, lane.messages, lane.bytes), (10, 10, 0, 0));
+}
+
+#[test]
+fn what_was_durable_survives_a_crash_and_the_order_of_generations_holds() {
+    let world = World::new();
+    let queue = world.queue(7);
+    let mut tickets = Vec::new();
+    for generation in 0..50 {
+        world.append(&queue, generation * 10..generation * 10 + 10);
+        tickets.push(*world.last.lock());
+        world.commit();
+    }
+    assert!(tickets.windows(2).all(|pair| pair[0] < pair[1]), "{tickets:?}");
+    let world = world.restart(false, &[7]);
+    assert_eq!(world.positions(7), (0..500).collect::<Vec<_>>());
+}
+
+#[test]
+fn transient_messages_are_interleaved_and_dropped_by_a_restart() {
+    for clean in [false, true] {
+        let world = World::new();
+        let queue = world.queue(7);
+        for position in 0..300 {
+            world.append_to(&queue, 0, position % 3 == 0, position..position + 1);
+        }
+        world.commit();
+        assert_eq!(world.positions(7), (0..300).collect::<Vec<_>>());
+        let (messages, next) = world.load(7, 50..300, 10);
+        let seen: Vec<_> = messages.iter().map(|loaded| loaded.position).collect();
+        assert_eq!(seen, (50..60).collect::<Vec<_>>());
+        assert_eq!(next, 60);
+
+        world.settle(&queue, 100..150);
+        world.commit();
+        let left = || (0..100).chain(150..300);
+        assert_eq!(world.positions(7), left().collect::<Vec<_>>());
+
+        let world = world.restart(clean, &[7]);
+        let left: Vec<_> = left().filter(|position| position % 3 != 0).collect();
+        assert_eq!(world.positions(7), left);
+        assert_eq!(world.lane(7).messages, left.len() as u64);
+        let (idx, log) = world.chunks();
+        assert_eq!((idx, log), (2, 2), "persistent chunks only");
+    }
+}
+
+#[test]
+fn loads_of_overlapping_chunks_always_make_progress() {
+    let world = World::new();
+    let queue = world.queue(7);
+    for position in 0..200 {
+        world.append_to(&queue, 0, position % 2 == 1, position..position + 1);
+    }
+    world.settle(&queue, 0..0);
+    world.commit();
+    world.settle(&queue, 0..150);
+    world.commit();
+    let (mut from, mut seen) = (0, Vec::new());
+    while from < 200 {
+        let (messages, next) = world.load(7, from..200, 1);
+        assert!(next > from);
+        seen.extend(messages.iter().map(|loaded| loaded.position));
+        from = next;
+    }
+    assert_eq!(seen, (150..200).collect::<Vec<_>>());
+}
+
+#[test]
+fn lanes_of_a_queue_are_apart() {
+    let world = World::new();
+    let queue = world.queue(7);
+    for position in 0..20 {
+        for lane in [9, 0] {
+            world.append_to(&queue, lane, false, position..position + 1);
+        }
+    }
+    world.commit();
+    world.settle(&queue, 0..15);
+    world.commit();
+    let world = world.restart(false, &[7]);
+    let lanes: Vec<_> =
+        world.lanes[&7].iter().map(|lane| (lane.lane, lane.first_position, lane.messages)).collect();
+    assert_eq!(lanes, [(0, 15, 5), (9, 0, 20)]);
+}
+
+#[test]
+fn queues_that_do_not_exist_are_dropped() {
+    for clean in [false, true] {
+        let world = World::new();
+        for uid in [1, 2, 3] {
+            world.append(&world.queue(uid), 0..100);
+        }
+        world.commit();
+        let world = world.restart(clean, &[2]);
+        assert_eq!(world.lanes.keys().copied().collect::<Vec<_>>(), [2]);
+        // The next start is after the end of the deletion in the background, which a clean shutdown waits for.
+        let world = world.restart(true, &[1, 2, 3]);
+        assert_eq!(world.lanes.keys().copied().collect::<Vec<_>>(), [2]);
+        assert_eq!(world.chunks(), (1, 1));
+        assert_eq!(world.positions(2), (0..100).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_deleted_queue_leaves_nothing_small_or_large() {
+    for generations in [1, 1500] {
+        let world = World::new();
+        let (kept, deleted) = (world.queue(1), world.queue(2));
+        for generation in 0..generations {
+            world.append(&deleted, generation..generation + 1);
+            world.append(&kept, generation..generation + 1);
+            if generation % 50 == 0 {
+                world.commit();
+            } else {
+                // One chunk for each message.
+                wait_for(world.store(), *world.last.lock());
+            }
+        }
+        let before = world.chunks();
+        wait_for(world.store(), world.store().delete_queue(2));
+        assert_eq!(world.positions(1).len() as u64, generations);
+        let world = world.restart(true, &[1, 2]);
+        assert_eq!(world.lanes.keys().copied().collect::<Vec<_>>(), [1]);
+        assert_eq!(world.chunks(), (before.0 / 2, before.1 / 2));
+    }
+}
+
+#[test]
+fn a_deletion_interrupted_by_a_crash_is_completed() {
+    let world = World::new();
+    let queue = world.queue(2);
+    for position in 0..1100 {
+        world.append(&queue, position..position + 1);
+        world.commit();
+    }
+    wait_for(world.store(), world.store().delete_queue(2));
+    let world = world.restart(false, &[]);
+    let world = world.restart(true, &[2]);
+    assert!(world.lanes.is_empty());
+    assert_eq!(world.chunks(), (0, 0));
+}
+
+#[test]
+fn a_backlog_larger_than_the_window_is_settled_in_any_way() {
+    // One chunk for each message, so that a few thousand messages are many chunks.
+    let world = World::new();
+    let queue = world.queue(7);
+    for position in 0..2500 {
+        world.append(&queue, position..position + 1);
+        world.commit();
+    }
+    let world = world.restart(false, &[7]);
+    let queue = world.queue(7);
+    let mut left: std::collections::BTreeSet<u64> = (0..2500).collect();
+    let ranges = [
+        2000..2001,
+        0..1,
+        1200..1300,
+        5..6,
+        1..100,
+        2499..2500,
+        900..2100,
+        200..300,
+        2400..9999,
+        100..200,
+        0..2450,
+    ];
+    for range in ranges {
+        world.settle(&queue, range.clone());
+        world.commit();
+        left.retain(|position| !range.contains(position));
+        assert_eq!(world.positions(7), left.iter().copied().collect::<Vec<_>>(), "after {range:?}");
+        assert_eq!(world.chunks(), (left.len(), left.len()));
+    }
+}
+
+#[test]
+fn a_purge_of_a_large_backlog_happens_in_the_background() {
+    for clean in [false, true] {
+        let world = World::new();
+        let queue = world.queue(7);
+        let end = 150_000;
+        for start in (0..end).step_by(10_000) {
+            world.append(&queue, start..start + 10_000);
+            world.commit();
+        }
+        let world = world.restart(true, &[7]);
+        let queue = world.queue(7);
+        world.append(&queue, end..end + 100);
+        // Messages at both ends stay: the first are unacknowledged, the last came later.
+        world.settle(&queue, 50..end + 30);
+        world.commit();
+        let left: Vec<_> = (0..50).chain(end + 30..end + 100).collect();
+        if clean {
+            let world = world.restart(true, &[7]);
+            assert_eq!(world.positions(7), left);
+            assert_eq!((world.lane(7).messages, world.lane(7).bytes), (120, body_bytes(left)));
+            assert_eq!(world.chunks(), (2, 2));
+        } else {
+            let world = world.restart(false, &[7]);
+            assert_eq!((world.lane(7).messages, world.lane(7).bytes), (120, body_bytes(left.clone())));
+            let world = world.restart(true, &[7]);
+            assert_eq!((world.lane(7).messages, world.lane(7).bytes), (120, body_bytes(left.clone())));
+            assert_eq!(world.positions(7), left);
+        }
+    }
+}
+
+#[test]
+fn records_are_written_in_order_and_come_back() {
+    let world = World::new();
+    let put = |key: &str, value: &str| Record::put(key.into(), value.into());
+    world.store().write_meta(vec![put("a", "1"), put("b", "1")]);
+    world.store().write_meta(vec![put("a", "2"), Record::remove("b".into())]);
+    let ticket = world.store().write_meta(vec![put("c", "3")]);
+    wait_for(world.store(), ticket);
+    let world = world.restart(false, &[]);
+    let expected: Vec<KeyValue> = vec![(b"a".to_vec(), b"2".to_vec()), (b"c".to_vec(), b"3".to_vec())];
+    assert_eq!(world.recovered.meta, expected);
+    let world = world.restart(true, &[]);
+    assert_eq!(world.recovered.meta, expected);
+}
+
+#[test]
+fn tickets_rise_and_wake_once() {
+    let world = World::new();
+    let (waker, woken) = signal();
+    world.store().wake_when_durable(Ticket(0), waker.clone());
+    assert!(woken.try_recv().is_ok(), "ticket 0 is durable from the start");
+    let mut last = Ticket(0);
+    for _ in 0..20 {
+        let ticket = world.store().write_meta(vec![Record::put(b"k".to_vec(), vec![])]);
+        assert!(ticket > last);
+        world.store().wake_when_durable(ticket, waker.clone());
+        woken.recv_timeout(PATIENCE).unwrap();
+        assert!(world.store().durable() >= ticket);
+        last = ticket;
+    }
+    world.store().wake_when_durable(last, waker.clone());
+    assert!(woken.try_recv().is_ok());
+    assert!(woken.try_recv().is_err(), "once");
+}
+
+#[test]
+fn nobody_has_to_wait_for_a_generation_to_be_written() {
+    let world = World::new();
+    let queue = world.queue(7);
+    world.append(&queue, 0..10);
+    let (sender, receiver) = mpsc::channel();
+    // Only what is written can be loaded, and asking for it does not wait for a sync.
+    world.store().load(LoadRequest {
+        uid: 7,
+        lane: 0,
+        from: 0,
+        upto: 10,
+        max_messages: 10,
+        max_bytes: 1 << 20,
+        after: *world.last.lock(),
+        sink: Arc::new(Mutex::new(sender)),
+    });
+    assert_eq!(receiver.recv_timeout(PATIENCE).unwrap().0.len(), 10);
+}
+
+#[test]
+fn the_other_sync_modes_raise_the_watermark_too() {
+    for sync in [SyncMode::Never, SyncMode::Interval(5)] {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(StoreOptions { sync, ..options(&directory) }).unwrap();
+        store.recover_queues(&[]).unwrap();
+        let ticket = store.write_meta(vec![Record::put(b"k".to_vec(), b"v".to_vec())]);
+        wait_for(&store, ticket);
+        store.crash();
+        let (store, recovered) = Store::open(options(&directory)).unwrap();
+        assert_eq!(recovered.meta, [(b"k".to_vec(), b"v".to_vec())]);
+        store.close().unwrap();
+    }
+}
+
+#[test]
+fn a_failed_write_poisons_for_ever() {
+    let world = World::new();
+    let queue = world.queue(7);
+    world.append(&queue, 0..10);
+    world.commit();
+    let (poisoned, told) = signal();
+    world.store().wake_when_poisoned(poisoned.clone());
+    world.store().fail_next_write();
+    let (waker, woken) = signal();
+    let ticket = world.store().write_meta(vec![Record::put(b"k".to_vec(), vec![])]);
+    world.store().wake_when_durable(ticket, waker);
+    told.recv_timeout(PATIENCE).unwrap();
+    assert!(world.store().poisoned());
+    world.append(&queue, 10..20);
+    assert!(world.store().durable() < ticket);
+    assert!(woken.try_recv().is_err(), "nobody is told that it is durable");
+    world.store().wake_when_poisoned(poisoned);
+    told.recv_timeout(PATIENCE).unwrap();
+
+    let directory = {
+        let mut world = world;
+        assert!(world.store.take().unwrap().close().is_err());
+        world.directory
+    };
+    let world = World::open(directory, &[7]);
+    assert!(!world.recovered.clean);
+    assert_eq!(world.positions(7), (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_position_that_does_not_rise_poisons_rather_than_corrupts() {
+    let world = World::new();
+    let queue = world.queue(7);
+    world.append(&queue, 5..6);
+    world.commit();
+    let (poisoned, told) = signal();
+    world.store().wake_when_poisoned(poisoned);
+    world.append(&queue, 5..6);
+    told.recv_timeout(PATIENCE).unwrap();
+    assert!(matches!(world.store().failure().as_deref(), Some(StoreError::Panicked(_))));
+}
+
+#[test]
+fn a_damaged_chunk_poisons_instead_of_vanishing() {
+    let world = World::new();
+    let queue = world.queue(7);
+    world.append(&queue, 0..10);
+    world.commit();
+    let rocks = world.store().handle.threads.lock().rocks.clone().unwrap();
+    let id = rocks.db().iterator_cf(rocks.log(), ::rocksdb::IteratorMode::Start).next().unwrap().unwrap().0;
+    rocks.db().put_cf(rocks.log(), id, b"\x01\x00\x00\x05rubbish").unwrap();
+    let (poisoned, told) = signal();
+    world.store().wake_when_poisoned(poisoned);
+    let (sender, receiver) = mpsc::channel();
+    let sink = Arc::new(Mutex::new(sender));
+    let after = Ticket(0);
+    world.store().load(LoadRequest {
+        uid: 7,
+        lane: 0,
+        from: 0,
+        upto: 10,
+        max_messages: 10,
+        max_bytes: 1000,
+        after,
+        sink,
+    });
+    told.recv_timeout(PATIENCE).unwrap();
+    assert!(receiver.recv().is_err(), "no answer");
+    assert!(matches!(world.store().failure().as_deref(), Some(StoreError::Damaged { .. })));
+}
+
+#[test]
+fn a_directory_in_use_is_named() {
+    let world = World::new();
+    let error = Store::open(options(&world.directory)).map(|_| ()).unwrap_err();
+    let path = world.directory.path().display().to_string();
+    assert_eq!(error.to_string(), format!("data directory {path} is in use by another leveret"));
+}
+
+#[test]
+fn lost_synced_data_is_noticed() {
+    let world = World::new();
+    let queue = world.queue(7);
+    world.append(&queue, 0..10);
+    world.commit();
+    let directory = {
+        let mut world = world;
+        world.store.take().unwrap().crash();
+        world.directory
+    };
+    // The log is where nothing was lost, and one byte of what had been synced is flipped.
+    let wal = directory.path().join(super::rocks::newest_wal(directory.path()).unwrap());
+    let mut bytes = std::fs::read(&wal).unwrap();
+    let at = bytes.iter().rposition(|byte| *byte != 0).unwrap() - 100;
+    bytes[at] ^= 0x10;
+    std::fs::write(&wal, bytes).unwrap();
+    let error = Store::open(options(&directory)).map(|_| ()).unwrap_err();
+    assert!(matches!(error, StoreError::LostData { found, synced, .. } if found < synced), "{error}");
+    std::fs::remove_file(directory.path().join("synced")).unwrap();
+    World::open(directory, &[7]);
+}
+
+#[test]
+fn large_messages_come_back() {
+    let world = World::new();
+    let queue = world.queue(7);
+    let body: Vec<u8> = (0..3_000_000u32).map(|byte| byte as u8).collect();
+    world.change(&queue, |pending| {
+        for position in 0..3 {
+            let message = Message::new("x", "key", &[0, 0], &body[..body.len() - position as usize]);
+            pending.appends.push(Append { lane: 0, position, transient: false, expires_at_ms: 0, message });
+        }
+    });
+    world.commit();
+    let (messages, _) = world.load(7, 0..10, 10);
+    let bodies: Vec<_> = messages.iter().map(|loaded| loaded.message.body()).collect();
+    assert_eq!(bodies, [&body[..], &body[..body.len() - 1], &body[..body.len() - 2]]);
+}
+
+#[test]
+fn a_handle_dropped_anywhere_ends_the_threads() {
+    let world = World::new();
+    let queue = world.queue(7);
+    world.append(&queue, 0..10);
+    world.commit();
+    let World { directory, store, .. } = world;
+    drop(store);
+    let world = World::open(directory, &[7]);
+    assert_eq!(world.positions(7).len(), 10);
+}
+
+/// What a queue may do, for the comparison with a map.
+#[derive(Debug, Clone)]
+enum Step {
+    Append(u64),
+    Skip(u64),
+    Transient(u64),
+    Settle(u64, u64),
+    Commit,
+    Restart(bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1u64..400).prop_map(Step::Append),
+        1 => (1u64..300).prop_map(Step::Skip),
+        1 => (1u64..50).prop_map(Step::Transient),
+        6 => (0u64..2000, 1u64..500).prop_map(|(from, len)| Step::Settle(from, from + len)),
+        4 => Just(Step::Commit),
+        1 => any::<bool>().prop_map(Step::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_queue_holds_what_a_map_holds(steps in proptest::collection::vec(step(), 1..40)) {
+        let mut world = World::new();
+        let mut queue = world.queue(7);
+        let mut model: BTreeMap<u64, bool> = BTreeMap::new();
+        let mut next = 0;
+        for step in steps.into_iter().chain([Step::Commit, Step::Restart(false), Step::Restart(true)]) {
+            match step {
+                Step::Append(count) => {
+                    world.append(&queue, next..next + count);
+                    model.extend((next..next + count).map(|position| (position, false)));
+                    next += count;
+                }
+                Step::Skip(count) => next += count,
+                Step::Transient(count) => {
+                    world.append_to(&queue, 0, true, next..next + count);
+                    model.extend((next..next + count).map(|position| (position, true)));
+                    next += count;
+                }
+                Step::Settle(from, upto) => {
+                    let upto = upto.min(next);
+                    world.settle(&queue, from..upto.max(from));
+                    model.retain(|position, _| !(from..upto).contains(position));
+                }
+                Step::Commit => {
+                    world.commit();
+                    prop_assert_eq!(world.positions(7), model.keys().copied().collect::<Vec<_>>());
+                }
+                Step::Restart(clean) => {
+                    world.commit();
+                    world = world.restart(clean, &[7]);
+                    queue = world.queue(7);
+                    model.retain(|_, transient| !*transient);
+                    prop_assert_eq!(world.positions(7), model.keys().copied().collect::<Vec<_>>());
+                    if let Some(lane) = world.lanes.get(&7).map(|lanes| lanes[0]) {
+                        prop_assert_eq!(lane.messages, model.len() as u64);
+                        prop_assert_eq!(lane.bytes, body_bytes(model.keys().copied()));
+                        prop_assert!(model.keys().next().is_none_or(|first| lane.first_position == *first));
+                        prop_assert!(model.keys().last().is_none_or(|last| lane.next_position > *last));
+                        next = next.max(lane.next_position);
+                    }
+                }
+            }
+        }
+    }
+}
