@@ -5,7 +5,8 @@
 //! - What comes a second time says that it may have come before.
 //! - Within one life of the broker every queue gives out each publisher's messages in order.
 //!
-//! `LEVERET_CRASH_ROUNDS` sets the number of kills, `LEVERET_CRASH_SEED` replays a schedule.
+//! There are ten times as many kills with `LEVERET_TEST_LONG` set, which `cargo xtask test --long` does.
+//! `LEVERET_CRASH_ROUNDS` sets their number, `LEVERET_CRASH_SEED` replays a schedule.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -39,7 +40,8 @@ const WINDOW: u64 = 200;
 
 #[test]
 fn kills_at_random_moments_lose_no_confirmed_message() {
-    let rounds = number("LEVERET_CRASH_ROUNDS").unwrap_or(30);
+    let usual = if std::env::var_os("LEVERET_TEST_LONG").is_some() { 300 } else { 30 };
+    let rounds = number("LEVERET_CRASH_ROUNDS").unwrap_or(usual);
     let seed = number("LEVERET_CRASH_SEED").unwrap_or_else(|| u64::from(std::process::id()) * 7919);
     println!("{rounds} kills, LEVERET_CRASH_SEED={seed}");
     let mut random = seed.max(1);

@@ -19,6 +19,7 @@ pub fn test(arguments: &[String], long: bool) -> Result<()> {
     steps.step("test", || {
         let mut command = crate::cargo("test");
         command.args(["--release", "--workspace", "--no-fail-fast"]);
+        command.env("LEVERET_BIN", crate::release_folder()?.join("leveret"));
         if !arguments.is_empty() {
             command.arg("--").args(arguments);
         }
