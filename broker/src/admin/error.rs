@@ -1,0 +1,106 @@
+//! Failures as the API tells them: a status and `{"error": .., "reason": ..}`, in RabbitMQ's words.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use leveret_core::fault::Fault;
+use leveret_protocol::admin::ErrorBody;
+use leveret_protocol::reply_code::ReplyCode;
+
+/// A request that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    status: StatusCode,
+    error: &'static str,
+    reason: String,
+    /// True when other credentials would help.
+    challenge: bool,
+}
+
+impl ApiError {
+    /// 400: the request makes no sense.
+    pub fn bad_request(reason: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::BAD_REQUEST, "bad_request", reason)
+    }
+
+    /// 400 with another word than `bad_request`.
+    pub fn bad_request_as(error: &'static str, reason: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::BAD_REQUEST, error, reason)
+    }
+
+    /// 404: there is no such path or object.
+    pub fn not_found(reason: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::NOT_FOUND, "Object Not Found", reason)
+    }
+
+    /// 401: who asks is known and may not. RabbitMQ does not use 403.
+    pub fn not_authorised(reason: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::UNAUTHORIZED, "not_authorised", reason)
+    }
+
+    /// 401: nobody knows who asks.
+    pub fn login_required(reason: impl Into<String>) -> ApiError {
+        ApiError { challenge: true, ..ApiError::new(StatusCode::UNAUTHORIZED, "not_authorized", reason) }
+    }
+
+    /// 405: the path exists, the method does not.
+    pub fn method_not_allowed() -> ApiError {
+        ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method Not Allowed")
+    }
+
+    /// 503: try again.
+    pub fn unavailable(reason: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", reason)
+    }
+
+    /// 500: our fault.
+    pub fn internal(reason: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", reason)
+    }
+
+    fn new(status: StatusCode, error: &'static str, reason: impl Into<String>) -> ApiError {
+        ApiError { status, error, reason: reason.into(), challenge: false }
+    }
+}
+
+/// What AMQP would close a channel with.
+impl From<Fault> for ApiError {
+    fn from(fault: Fault) -> ApiError {
+        match fault.code {
+            ReplyCode::NotFound => ApiError::not_found(fault.text),
+            ReplyCode::AccessRefused | ReplyCode::NotAllowed => ApiError::not_authorised(fault.text),
+            ReplyCode::InternalError => ApiError::internal(fault.text),
+            code => ApiError::bad_request(format!("{} {fault}", code.code())),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = ErrorBody { error: self.error.to_owned(), reason: self.reason };
+        let mut response = (self.status, Json(body)).into_response();
+        if self.challenge {
+            let challenge = HeaderValue::from_static("Basic realm=\"Leveret\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amqp_faults_become_the_status_that_rabbitmq_gives_them() {
+        let check = |fault: Fault, status: u16, reason: &str| {
+            let error = ApiError::from(fault);
+            assert_eq!((error.status.as_u16(), error.reason.as_str()), (status, reason));
+        };
+        check(Fault::not_found("no queue 'q' in vhost '/'"), 404, "no queue 'q' in vhost '/'");
+        check(Fault::access_refused("read access refused"), 401, "read access refused");
+        check(Fault::not_allowed("vhost v not found"), 401, "vhost v not found");
+        check(Fault::resource_locked("locked"), 400, "405 RESOURCE_LOCKED - locked");
+        check(Fault::new(ReplyCode::InternalError, "the disk is full"), 500, "the disk is full");
+    }
+}
