@@ -1,6 +1,15 @@
 //! Leveret, an AMQP 0-9-1 message broker: everything that touches the world around the pure core.
 
+pub mod alarm;
+pub mod broker;
+pub mod clock;
 pub mod config;
+pub mod connections;
+pub mod dispatch;
 pub mod logging;
+pub mod metrics;
+pub mod net;
+pub mod outbox;
+pub mod queue_host;
 pub mod runtime;
 pub mod store;

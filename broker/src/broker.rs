@@ -1,0 +1,458 @@
+//! The running broker: brings store, topology, users and listeners together, starts them, stops them.
+
+mod topology;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+use hashbrown::HashMap;
+use leveret_core::auth::{
+    Credentials, Mechanism, PasswordHash, Permission, Proof, Tags, Users, VerifiedCache, verify_decoy,
+};
+use leveret_core::record::Record;
+use leveret_core::session::config::SessionConfig;
+use leveret_core::session::state::AuthRefused;
+use leveret_core::vhosts::Vhosts;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use crate::alarm::Alarms;
+use crate::clock;
+use crate::config::{Config, SyncPolicy};
+use crate::connections::Connections;
+use crate::metrics::Metrics;
+use crate::net::{listener, tls};
+use crate::outbox::{Notice, Outbox};
+use crate::queue_host::Shared;
+use crate::store::{Store, StoreOptions, SyncMode, Wake};
+
+pub use topology::Vhost;
+
+/// Everything that connections and the admin API share.
+pub struct Broker {
+    config: Config,
+    store: Store,
+    shared: Arc<Shared>,
+    users: RwLock<Users>,
+    /// Passwords that were verified lately, so that a thousand connections of one user cost one slow hash.
+    verified: Mutex<VerifiedCache>,
+    vhost_records: RwLock<Vhosts>,
+    vhosts: RwLock<HashMap<Arc<str>, Arc<Vhost>>>,
+    /// Moves with every change of topology or permissions: what connections remember is out of date then.
+    generation: AtomicU64,
+    next_uid: AtomicU64,
+    connections: Connections,
+    metrics: Metrics,
+    alarms: Alarms,
+    session_config: Arc<SessionConfig>,
+    stopping: AtomicBool,
+    started: Instant,
+}
+
+/// A broker that accepts connections, until it is stopped.
+pub struct Running {
+    broker: Arc<Broker>,
+    listeners: Vec<Listening>,
+    tasks: Vec<JoinHandle<()>>,
+    recovered: Recovered,
+}
+
+/// One open listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listening {
+    /// `amqp`, `amqps`, `admin` or `admin+tls`.
+    pub protocol: &'static str,
+    pub address: SocketAddr,
+}
+
+/// What start-up found in the data directory.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Recovered {
+    pub queues: usize,
+    pub messages: u64,
+    /// False after a crash.
+    pub clean: bool,
+    pub took: Duration,
+}
+
+impl Broker {
+    /// Opens the data directory, restores what is in it, and listens.
+    pub async fn start(config: Config) -> anyhow::Result<Running> {
+        let began = Instant::now();
+        let acceptor = tls::acceptor(&config.tls)?;
+        let (store, recovered) = open_store(&config)?;
+        let clean = recovered.clean;
+        let broker = Broker::new(config, store);
+        broker.restore(&recovered.meta)?;
+        drop(recovered);
+        let (queues, messages) = broker.count_messages();
+        let recovered = Recovered { queues, messages, clean, took: began.elapsed() };
+
+        let mut listeners = Vec::new();
+        let mut tasks = Vec::new();
+        let config = broker.config().clone();
+        for (addresses, tls) in [(&config.amqp.listen, None), (&config.amqp.tls_listen, acceptor.clone())] {
+            for address in addresses {
+                let listener = listener::bind(*address)?;
+                let protocol = if tls.is_some() { "amqps" } else { "amqp" };
+                listeners.push(Listening { protocol, address: listener.local_addr()? });
+                tasks.push(tokio::spawn(listener::accept_amqp(broker.clone(), listener, tls.clone())));
+            }
+        }
+        for (addresses, tls) in [(&config.admin.listen, None), (&config.admin.tls_listen, acceptor)] {
+            for address in addresses {
+                let listener = listener::bind(*address)?;
+                let protocol = if tls.is_some() { "admin+tls" } else { "admin" };
+                listeners.push(Listening { protocol, address: listener.local_addr()? });
+            }
+        }
+        for listening in &listeners {
+            info!(listener = listening.protocol, address = %listening.address, "listening");
+        }
+        tasks.push(tokio::spawn(housekeeping(broker.clone())));
+        Ok(Running { broker, listeners, tasks, recovered })
+    }
+
+    fn new(config: Config, store: Store) -> Arc<Broker> {
+        let shared = Arc::new(Shared {
+            store: store.clone(),
+            resident_bytes: AtomicUsize::new(0),
+            resident_bytes_max: usize::try_from(config.memory.message_bytes).unwrap_or(usize::MAX),
+        });
+        let session_config = Arc::new(session_config(&config));
+        let alarms = Alarms::new(&config.data_dir, config.memory.high_watermark, config.disk.free_limit_bytes);
+        let mut key = [0; 32];
+        rand::fill(&mut key);
+        Arc::new(Broker {
+            store,
+            shared,
+            users: RwLock::new(Users::new(config.loopback_users.iter().cloned())),
+            verified: Mutex::new(VerifiedCache::new(key, VERIFIED_MAX)),
+            vhost_records: RwLock::default(),
+            vhosts: RwLock::default(),
+            generation: AtomicU64::new(1),
+            next_uid: AtomicU64::new(1),
+            connections: Connections::default(),
+            metrics: Metrics::default(),
+            alarms,
+            session_config,
+            stopping: AtomicBool::new(false),
+            started: Instant::now(),
+            config,
+        })
+    }
+
+    /// Creates the first vhost and the first user in an empty data directory.
+    fn create_defaults(&self) -> anyhow::Result<Vec<Record>> {
+        let mut records = Vec::new();
+        let mut vhosts = self.vhost_records.write();
+        if vhosts.is_empty() {
+            records.extend(vhosts.put(leveret_core::vhosts::Vhost::new("/"))?);
+            let mut users = self.users.write();
+            let mut salt = [0; leveret_core::auth::SALT_BYTES];
+            rand::fill(&mut salt);
+            let hash = PasswordHash::new(self.config.default_password.0.as_bytes(), salt)?;
+            let name = &self.config.default_user;
+            records.extend(users.put_user(name, hash, Tags::new(["administrator"]))?);
+            records.extend(users.set_permission(name, "/", Permission::full())?);
+        }
+        Ok(records)
+    }
+
+    /// Checks a login on a thread that may take its time, and leaves the answer in the connection's mailbox.
+    pub fn authenticate(
+        self: &Arc<Self>,
+        mechanism: &str,
+        response: &[u8],
+        certificate_user: Option<&str>,
+        peer: IpAddr,
+        outbox: Arc<Outbox>,
+    ) {
+        let parsed = Mechanism::from_name(mechanism)
+            .and_then(|mechanism| Ok((mechanism, mechanism.parse(response, certificate_user)?)));
+        let (mechanism, credentials) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                let refused = error.fault().map_or(AuthRefused::Credentials, AuthRefused::Fault);
+                outbox.notice(Notice::Authenticated(Err(refused)));
+                return;
+            }
+        };
+        let broker = self.clone();
+        let check = move || {
+            let user = credentials.user.clone();
+            let result = if broker.verify(&credentials, peer) {
+                broker.metrics.logins.fetch_add(1, Ordering::Relaxed);
+                Ok(user)
+            } else {
+                broker.metrics.logins_failed.fetch_add(1, Ordering::Relaxed);
+                warn!(user, %peer, mechanism = mechanism.name(), "login refused");
+                Err(AuthRefused::Credentials)
+            };
+            outbox.notice(Notice::Authenticated(result));
+        };
+        tokio::task::spawn_blocking(check);
+    }
+
+    /// True when the credentials are right and the user may log in from there.
+    pub fn verify(&self, credentials: &Credentials, peer: IpAddr) -> bool {
+        let user = self.users.read().user(&credentials.user).cloned();
+        let allowed = self.users.read().may_log_in_from(&credentials.user, peer);
+        match (&credentials.proof, user) {
+            (Proof::Certificate, user) => user.is_some() && allowed,
+            (Proof::Password(password), None) => {
+                // As slow as for a user who exists, so that time does not tell names.
+                verify_decoy(password);
+                false
+            }
+            (Proof::Password(password), Some(user)) => {
+                if self.verified.lock().contains(user.name(), user.password(), password) {
+                    return allowed;
+                }
+                let right = user.password().verify(password);
+                if right {
+                    self.verified.lock().insert(user.name(), user.password(), password);
+                }
+                right && allowed
+            }
+        }
+    }
+
+    /// Tells every session that what it remembers of topology and permissions is out of date.
+    pub fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// See [`Broker::changed`].
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn users(&self) -> &RwLock<Users> {
+        &self.users
+    }
+
+    pub fn vhost_records(&self) -> &RwLock<Vhosts> {
+        &self.vhost_records
+    }
+
+    pub fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
+    pub fn session_config(&self) -> &Arc<SessionConfig> {
+        &self.session_config
+    }
+
+    /// True once it takes no new connections.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// How long it has been running.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// A vhost by name.
+    pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
+        self.vhosts.read().get(name).cloned()
+    }
+
+    /// All vhosts, by name.
+    pub fn all_vhosts(&self) -> Vec<Arc<Vhost>> {
+        let mut all: Vec<Arc<Vhost>> = self.vhosts.read().values().cloned().collect();
+        all.sort_by(|a, b| a.name().cmp(b.name()));
+        all
+    }
+
+    fn count_messages(&self) -> (usize, u64) {
+        let mut counted = (0, 0);
+        for vhost in self.all_vhosts() {
+            for cell in vhost.queues() {
+                counted.0 += 1;
+                counted.1 += cell.info().ready;
+            }
+        }
+        counted
+    }
+}
+
+impl Running {
+    /// The listeners, with the ports that the system chose.
+    pub fn listeners(&self) -> &[Listening] {
+        &self.listeners
+    }
+
+    /// The broker itself.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// What a person wants to know when the broker has started.
+    pub fn banner(&self) -> String {
+        let config = self.broker.config();
+        let mut text = format!("{} {}\n", config.identity.product, env!("CARGO_PKG_VERSION"));
+        for listening in &self.listeners {
+            text += &format!("  {:<10} {}\n", listening.protocol, listening.address);
+        }
+        let Recovered { queues, messages, clean, took } = self.recovered;
+        text += &format!("  {:<10} {}\n", "data", config.data_dir.display());
+        let after = if clean { "" } else { ", after an unclean stop" };
+        text += &format!(
+            "  {:<10} {queues} queues and {messages} messages in {:.2} s{after}",
+            "recovered",
+            took.as_secs_f64()
+        );
+        text
+    }
+
+    /// Waits for SIGTERM, SIGINT or a failure of the store, then stops. An error means that it stopped by failure.
+    pub async fn wait_for_signal_and_stop(self) -> anyhow::Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+        tokio::select! {
+            _ = terminate.recv() => info!("SIGTERM"),
+            _ = interrupt.recv() => info!("SIGINT"),
+            reason = store_failed(&self.broker.store) => {
+                error!(reason, "the store failed; nothing more will be confirmed");
+                self.broker.connections.notice_all(&Notice::Failed);
+                tokio::time::sleep(FAILURE_GRACE).await;
+                return Err(anyhow!("the store failed: {reason}"));
+            }
+        }
+        self.stop().await
+    }
+
+    /// Closes connections with 320, writes everything down, and ends.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let began = Instant::now();
+        self.broker.stopping.store(true, Ordering::Release);
+        for task in &self.tasks {
+            task.abort();
+        }
+        let reason = "broker forced connection closure with reason 'shutdown'".to_owned();
+        self.broker.connections.notice_all(&Notice::Close(reason));
+        while !self.broker.connections.is_empty() && began.elapsed() < CLOSE_GRACE {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        for vhost in self.broker.all_vhosts() {
+            for cell in vhost.queues().iter().filter(|cell| cell.is_durable()) {
+                cell.settle_marks();
+            }
+        }
+        let store = self.broker.store.clone();
+        tokio::task::spawn_blocking(move || store.close()).await.context("closing the store panicked")??;
+        info!(took_ms = began.elapsed().as_millis() as u64, "stopped");
+        Ok(())
+    }
+}
+
+/// Looks after what happens with time: expiry, alarms.
+async fn housekeeping(broker: Arc<Broker>) {
+    let mut every = tokio::time::interval(Duration::from_millis(100));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticks = 0_u64;
+    loop {
+        every.tick().await;
+        ticks += 1;
+        let now_ms = clock::now_ms();
+        for vhost in broker.all_vhosts() {
+            for cell in vhost.queues() {
+                if cell.next_deadline().is_some_and(|at| at <= now_ms) {
+                    cell.tick();
+                }
+            }
+        }
+        if ticks.is_multiple_of(10)
+            && let Some(change) = broker.alarms.check()
+        {
+            match change {
+                Some(reason) => warn!(reason, "alarm: publishers are held up"),
+                None => info!("alarm cleared"),
+            }
+            broker.connections.notice_all(&Notice::Blocked(change));
+        }
+    }
+}
+
+/// Waits until the store cannot go on, and says why.
+async fn store_failed(store: &Store) -> String {
+    struct Failed(Notify);
+    impl Wake for Failed {
+        fn wake(&self) {
+            self.0.notify_one();
+        }
+    }
+    let failed = Arc::new(Failed(Notify::new()));
+    store.wake_when_poisoned(failed.clone());
+    failed.0.notified().await;
+    store.failure().map_or_else(String::new, |error| error.to_string())
+}
+
+fn open_store(config: &Config) -> anyhow::Result<(Store, crate::store::Recovered)> {
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("cannot create the data directory {}", config.data_dir.display()))?;
+    let options = StoreOptions {
+        sync: match config.store.sync {
+            SyncPolicy::Always => SyncMode::Always,
+            SyncPolicy::Interval => SyncMode::Interval(config.store.sync_interval_ms),
+            SyncPolicy::Never => SyncMode::Never,
+        },
+        write_buffer_bytes: usize::try_from(config.store.write_buffer_bytes).unwrap_or(usize::MAX),
+        wal_bytes_max: config.store.wal_bytes_max,
+        ..StoreOptions::new(&config.data_dir)
+    };
+    Ok(Store::open(options)?)
+}
+
+fn session_config(config: &Config) -> SessionConfig {
+    let mut mechanisms = vec!["PLAIN".to_owned(), "AMQPLAIN".to_owned()];
+    if config.tls.client_ca.is_some() {
+        mechanisms.push("EXTERNAL".to_owned());
+    }
+    SessionConfig {
+        product: config.identity.product.clone(),
+        version: config.identity.version.clone(),
+        platform: format!("Rust, {}", std::env::consts::OS),
+        cluster_name: config.identity.cluster_name.clone(),
+        copyright: "the Leveret developers".to_owned(),
+        information: "Licensed under MIT or Apache-2.0".to_owned(),
+        frame_max: config.amqp.frame_max,
+        channel_max: config.amqp.channel_max,
+        heartbeat_s: config.amqp.heartbeat_s,
+        max_message_bytes: config.amqp.max_message_bytes,
+        handshake_timeout_ms: config.amqp.handshake_timeout_ms,
+        mechanisms,
+    }
+}
+
+/// Users whose verified passwords are remembered.
+const VERIFIED_MAX: usize = 4096;
+/// How long closing handshakes may take at a stop.
+const CLOSE_GRACE: Duration = Duration::from_secs(3);
+/// How long connections have to read that the broker fails.
+const FAILURE_GRACE: Duration = Duration::from_millis(200);

@@ -1,0 +1,322 @@
+//! What exists in the broker's vhosts, joined with the queues themselves: declare, bind, delete, restore.
+//!
+//! Every change is given to the store before the lock on the vhost is released, so that records keep the order of the
+//! changes. Lock order: a vhost's topology, then a queue.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use anyhow::Context as _;
+use leveret_core::auth::{Access, Resource};
+use leveret_core::fault::Fault;
+use leveret_core::message::Message;
+use leveret_core::queue::arguments::{QueueKind, QueueOptions};
+use leveret_core::queue::{Config as QueueConfig, ConnectionId};
+use leveret_core::record::Record;
+use leveret_core::session::host::{
+    Binding, ExchangeDeclare, QueueDeclare, QueueDeclared, Ticket,
+};
+use leveret_core::vhost::{
+    Change, Declarer, QueueCheck, QueueDefinition, RouteScratch, Topology, record_prefix,
+};
+use parking_lot::{RwLock, RwLockReadGuard};
+use tracing::{info, warn};
+
+use super::Broker;
+use crate::dispatch::describe;
+use crate::queue_host::{DeleteRefused, QueueCell};
+use crate::store::RecoveredLane;
+
+/// One vhost: what exists in it.
+pub struct Vhost {
+    name: Arc<str>,
+    topology: RwLock<Topology<Arc<QueueCell>>>,
+}
+
+/// Asks whether the declaring user may use a resource: dead-letter exchanges are checked on declaration.
+pub type MayUse<'a> = dyn Fn(Access, Resource<'_>) -> Result<(), Fault> + 'a;
+
+impl Vhost {
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// What exists in it, for looking at.
+    pub fn topology(&self) -> RwLockReadGuard<'_, Topology<Arc<QueueCell>>> {
+        self.topology.read()
+    }
+
+    /// The queue of that name, when `connection` may use it.
+    pub fn queue(&self, name: &str, connection: ConnectionId) -> Result<Arc<QueueCell>, Fault> {
+        Ok(self.topology.read().accessible_queue(name, connection)?.1.clone())
+    }
+
+    /// All its queues.
+    pub fn queues(&self) -> Vec<Arc<QueueCell>> {
+        self.topology.read().queues().map(|(_, cell)| cell.clone()).collect()
+    }
+
+    /// Finds the queues that a message goes to.
+    pub fn route(
+        &self,
+        message: &Message,
+        scratch: &mut RouteScratch,
+        found: &mut Vec<Arc<QueueCell>>,
+    ) -> Result<(), Fault> {
+        let topology = self.topology.read();
+        topology.route(message.exchange(), message.routing_key(), message.properties(), scratch, found)?;
+        Ok(())
+    }
+
+    /// True when the exchange matches words of routing keys, so that topic permissions apply to it.
+    pub fn is_topic_exchange(&self, exchange: &str) -> bool {
+        let topology = self.topology.read();
+        topology.exchange(exchange).is_some_and(|definition| definition.kind.name() == "topic")
+    }
+}
+
+impl Broker {
+    /// Rebuilds vhosts, users, exchanges, bindings and queues from what the store held.
+    pub(super) fn restore(self: &Arc<Self>, meta: &[(Vec<u8>, Vec<u8>)]) -> anyhow::Result<()> {
+        let records = || meta.iter().map(|(key, value)| (key, value));
+        *self.vhost_records.write() = leveret_core::vhosts::Vhosts::restore(records())?;
+        let loopback = self.config.loopback_users.iter().cloned();
+        *self.users.write() = leveret_core::auth::Users::restore(loopback, records())?;
+        let created = self.create_defaults()?;
+        if !created.is_empty() {
+            info!(user = self.config.default_user, "created vhost / and the default user");
+            self.store.write_meta(created);
+        }
+
+        let names: Vec<Arc<str>> = self.vhost_records.read().iter().map(|vhost| vhost.name.as_str().into()).collect();
+        // First the definitions, then one look into the store for all durable queues, then the queues.
+        let mut uids = Vec::new();
+        for name in &names {
+            let restored = Topology::restore(name, of_vhost(meta, name), |definition| uids.push(definition.uid))
+                .with_context(|| format!("cannot restore vhost '{name}'"))?;
+            if !restored.dangling.is_empty() {
+                warn!(vhost = %name, bindings = restored.dangling.len(), "dropped bindings of what does not exist");
+                self.store.write_meta(restored.dangling);
+            }
+        }
+        self.next_uid.store(uids.iter().max().map_or(1, |uid| uid + 1), Ordering::Relaxed);
+        let mut lanes = self.store.recover_queues(&uids)?;
+        for name in names {
+            let topology = Topology::restore(&name, of_vhost(meta, &name), |definition| {
+                let lanes = lanes.remove(&definition.uid).unwrap_or_default();
+                self.cell(&name, definition, &lanes)
+            })
+            .with_context(|| format!("cannot restore vhost '{name}'"))?
+            .topology;
+            self.add_vhost(name, topology);
+        }
+        Ok(())
+    }
+
+    fn add_vhost(&self, name: Arc<str>, topology: Topology<Arc<QueueCell>>) {
+        let vhost = Arc::new(Vhost { name: name.clone(), topology: RwLock::new(topology) });
+        self.vhosts.write().insert(name, vhost);
+    }
+
+    fn cell(&self, vhost: &Arc<str>, definition: &QueueDefinition, lanes: &[RecoveredLane]) -> Arc<QueueCell> {
+        let name = definition.name.as_str().into();
+        let config = queue_config(definition.durable, &definition.options);
+        QueueCell::new(definition.uid, vhost.clone(), name, config, self.shared.clone(), lanes)
+    }
+
+    /// `exchange.declare`.
+    pub fn exchange_declare(
+        &self,
+        vhost: &Vhost,
+        request: &ExchangeDeclare<'_>,
+        user: &str,
+    ) -> Result<Ticket, Fault> {
+        let mut topology = vhost.topology.write();
+        let generation = topology.generation();
+        let change = topology.declare_exchange(request, user)?;
+        let changed = topology.generation() != generation;
+        Ok(self.carry_out(change, changed))
+    }
+
+    /// `exchange.delete`.
+    pub fn exchange_delete(&self, vhost: &Vhost, exchange: &str, if_unused: bool) -> Result<Ticket, Fault> {
+        let change = vhost.topology.write().delete_exchange(exchange, if_unused)?;
+        Ok(self.carry_out(change, true))
+    }
+
+    /// `queue.declare`.
+    pub fn queue_declare(
+        &self,
+        vhost: &Arc<Vhost>,
+        request: &QueueDeclare<'_>,
+        connection: ConnectionId,
+        user: &str,
+        may_use: &MayUse<'_>,
+    ) -> Result<QueueDeclared, Fault> {
+        self.metrics.queues_declared.fetch_add(1, Ordering::Relaxed);
+        let mut random = [0; 16];
+        if request.queue.is_empty() {
+            rand::fill(&mut random);
+        }
+        let declarer = Declarer { connection, user, uid: 0, random, default_kind: None };
+        if let QueueCheck::Existing(definition, cell) = vhost.topology.read().check_queue_declare(request, &declarer)? {
+            // Made by another connection a moment ago, its record may still be on the way to the disk.
+            let after = if definition.durable { cell.created_at() } else { Ticket(0) };
+            return Ok(declared(cell, after));
+        }
+        let mut topology = vhost.topology.write();
+        let declarer = Declarer { uid: self.next_uid.fetch_add(1, Ordering::Relaxed), ..declarer };
+        let definition = match topology.check_queue_declare(request, &declarer)? {
+            QueueCheck::Existing(_, cell) => return Ok(declared(cell, cell.created_at())),
+            QueueCheck::New(definition) => definition,
+        };
+        if let Some(exchange) = &definition.options.dead_letter_exchange {
+            may_use(Access::Read, Resource::Queue(&definition.name))?;
+            may_use(Access::Write, Resource::Exchange(exchange))?;
+        }
+        let cell = self.cell(&vhost.name, &definition, &[]);
+        let change = topology.insert_queue(definition, cell.clone());
+        let after = self.carry_out(change, true);
+        cell.set_created_at(after);
+        self.metrics.queues_created.fetch_add(1, Ordering::Relaxed);
+        Ok(declared(&cell, after))
+    }
+
+    /// `queue.delete`. Deleting what does not exist deletes nothing.
+    pub fn queue_delete(
+        &self,
+        vhost: &Vhost,
+        queue: &str,
+        connection: ConnectionId,
+        if_unused: bool,
+        if_empty: bool,
+    ) -> Result<(u32, Ticket), Fault> {
+        let mut topology = vhost.topology.write();
+        if topology.queue(queue).is_none() {
+            return Ok((0, Ticket(0)));
+        }
+        let (definition, cell) = topology.accessible_queue(queue, connection)?;
+        if definition.options.kind == QueueKind::Quorum && (if_unused || if_empty) {
+            return Err(Fault::connection(
+                leveret_protocol::reply_code::ReplyCode::NotImplemented,
+                format!("cannot delete {} with if-unused or if-empty", describe(cell)),
+            ));
+        }
+        let cell = cell.clone();
+        let ready = cell.delete(if_unused, if_empty).map_err(|refused| {
+            let why = match refused {
+                DeleteRefused::InUse => "in use",
+                DeleteRefused::NotEmpty => "not empty",
+            };
+            Fault::precondition_failed(format!("{} {why}", describe(&cell)))
+        })?;
+        let after = self.remove_queue(&mut topology, &cell);
+        Ok((u32::try_from(ready).unwrap_or(u32::MAX), after))
+    }
+
+    /// Deletes a queue that had consumers and has none any more, when it was declared to go then.
+    pub fn delete_auto_delete_queue(&self, vhost: &Vhost, cell: &QueueCell) {
+        let mut topology = vhost.topology.write();
+        let Some((definition, current)) = topology.queue(cell.name()) else { return };
+        // A consumer that came meanwhile keeps it.
+        if definition.uid == cell.uid() && definition.auto_delete {
+            let current = current.clone();
+            if current.delete(true, false).is_ok() {
+                self.remove_queue(&mut topology, &current);
+            }
+        }
+    }
+
+    /// Deletes the queues that belong to a connection that is gone.
+    pub fn delete_exclusive_queues(&self, vhost: &Vhost, connection: ConnectionId) {
+        if vhost.topology.read().exclusive_queues(connection).next().is_none() {
+            return;
+        }
+        let mut topology = vhost.topology.write();
+        let own: Vec<Arc<QueueCell>> = topology
+            .exclusive_queues(connection)
+            .filter_map(|definition| Some(topology.queue(&definition.name)?.1.clone()))
+            .collect();
+        for cell in own {
+            if cell.delete(false, false).is_ok() {
+                self.remove_queue(&mut topology, &cell);
+            }
+        }
+    }
+
+    /// `queue.bind` and `exchange.bind`.
+    pub fn bind(&self, vhost: &Vhost, binding: &Binding<'_>, connection: ConnectionId) -> Result<Ticket, Fault> {
+        let change = vhost.topology.write().bind(binding, connection)?;
+        Ok(self.carry_out(change, true))
+    }
+
+    /// `queue.unbind` and `exchange.unbind`.
+    pub fn unbind(&self, vhost: &Vhost, binding: &Binding<'_>, connection: ConnectionId) -> Result<Ticket, Fault> {
+        let change = vhost.topology.write().unbind(binding, connection)?;
+        Ok(self.carry_out(change, true))
+    }
+
+    fn remove_queue(&self, topology: &mut Topology<Arc<QueueCell>>, cell: &Arc<QueueCell>) -> Ticket {
+        let Some(removed) = topology.remove_queue(cell.name()) else { return Ticket(0) };
+        self.metrics.queues_deleted.fetch_add(1, Ordering::Relaxed);
+        let after = self.carry_out(removed.change, true);
+        if cell.was_stored() { after.max(self.store.delete_queue(cell.uid())) } else { after }
+    }
+
+    /// Stores what a change calls for and lets connections forget what they remember.
+    fn carry_out(&self, change: Change, routes_changed: bool) -> Ticket {
+        if routes_changed {
+            self.changed();
+        }
+        self.write_records(change.records)
+    }
+
+    /// Stores records, if there are any.
+    pub fn write_records(&self, records: Vec<Record>) -> Ticket {
+        if records.is_empty() { Ticket(0) } else { self.store.write_meta(records) }
+    }
+}
+
+fn declared(cell: &QueueCell, after: Ticket) -> QueueDeclared {
+    let info = cell.info();
+    QueueDeclared {
+        queue: cell.name().to_string(),
+        message_count: u32::try_from(info.ready).unwrap_or(u32::MAX),
+        consumer_count: u32::try_from(info.consumers).unwrap_or(u32::MAX),
+        after,
+    }
+}
+
+fn of_vhost<'a>(
+    meta: &'a [(Vec<u8>, Vec<u8>)],
+    vhost: &str,
+) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    let prefix = record_prefix(vhost);
+    let matching = meta.iter().filter(move |(key, _)| key.starts_with(&prefix));
+    matching.map(|(key, value)| (key.as_slice(), value.as_slice()))
+}
+
+/// What a queue's options come to for its machine.
+fn queue_config(durable: bool, options: &QueueOptions) -> QueueConfig {
+    let quorum = options.kind == QueueKind::Quorum;
+    let delivery_limit = match options.delivery_limit {
+        Some(limit) => u32::try_from(limit).ok(),
+        None => quorum.then_some(QUORUM_DELIVERY_LIMIT),
+    };
+    QueueConfig {
+        durable,
+        max_priority: options.max_priority,
+        single_active: options.single_active_consumer,
+        message_ttl_ms: options.message_ttl_ms,
+        max_length: options.max_length,
+        max_length_bytes: options.max_length_bytes,
+        overflow: options.overflow,
+        delivery_limit,
+        shows_delivery_count: quorum,
+        dead_letters: options.dead_letter_exchange.is_some(),
+    }
+}
+
+/// RabbitMQ's default for quorum queues since 4.0.
+const QUORUM_DELIVERY_LIMIT: u32 = 20;

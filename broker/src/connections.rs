@@ -1,0 +1,124 @@
+//! Who is connected, for the admin API, for alarms and for shutting down.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hashbrown::HashMap;
+use leveret_core::queue::ConnectionId;
+use leveret_protocol::table::Table;
+use parking_lot::Mutex;
+
+use crate::clock;
+use crate::outbox::{Notice, Outbox};
+
+/// All open connections.
+#[derive(Default)]
+pub struct Connections {
+    next: AtomicU64,
+    open: Mutex<HashMap<ConnectionId, Entry>>,
+}
+
+struct Entry {
+    outbox: Arc<Outbox>,
+    info: ConnectionInfo,
+}
+
+/// A connection as the admin API shows it.
+#[derive(Debug, Clone)]
+pub struct ConnectionInfo {
+    pub id: ConnectionId,
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+    pub tls: bool,
+    /// Milliseconds since the epoch.
+    pub connected_at_ms: u64,
+    pub user: String,
+    pub vhost: String,
+    pub channels: usize,
+    pub channel_max: u16,
+    pub frame_max: u32,
+    pub heartbeat_s: u16,
+    pub client_properties: Table,
+}
+
+impl ConnectionInfo {
+    /// The name that RabbitMQ gives to connections: `127.0.0.1:41234 -> 127.0.0.1:5672`.
+    pub fn name(&self) -> String {
+        format!("{} -> {}", self.peer, self.local)
+    }
+}
+
+impl Connections {
+    /// Adds a connection that was just accepted.
+    pub fn add(&self, peer: SocketAddr, local: SocketAddr, tls: bool, outbox: Arc<Outbox>) -> ConnectionId {
+        let id = ConnectionId(self.next.fetch_add(1, Ordering::Relaxed) + 1);
+        let info = ConnectionInfo {
+            id,
+            peer,
+            local,
+            tls,
+            connected_at_ms: clock::now_ms(),
+            user: String::new(),
+            vhost: String::new(),
+            channels: 0,
+            channel_max: 0,
+            frame_max: 0,
+            heartbeat_s: 0,
+            client_properties: Table::default(),
+        };
+        self.open.lock().insert(id, Entry { outbox, info });
+        id
+    }
+
+    /// Forgets a connection that ended.
+    pub fn remove(&self, id: ConnectionId) {
+        self.open.lock().remove(&id);
+    }
+
+    /// Changes what is known about a connection.
+    pub fn update(&self, id: ConnectionId, change: impl FnOnce(&mut ConnectionInfo)) {
+        if let Some(entry) = self.open.lock().get_mut(&id) {
+            change(&mut entry.info);
+        }
+    }
+
+    /// Leaves a notice for every connection.
+    pub fn notice_all(&self, notice: &Notice) {
+        let outboxes: Vec<Arc<Outbox>> = self.open.lock().values().map(|entry| entry.outbox.clone()).collect();
+        for outbox in outboxes {
+            outbox.notice(notice.clone());
+        }
+    }
+
+    /// Leaves a notice for one connection. False when it is gone.
+    pub fn notice(&self, id: ConnectionId, notice: Notice) -> bool {
+        let outbox = self.open.lock().get(&id).map(|entry| entry.outbox.clone());
+        outbox.is_some_and(|outbox| {
+            outbox.notice(notice);
+            true
+        })
+    }
+
+    /// What is known about one connection.
+    pub fn get(&self, id: ConnectionId) -> Option<ConnectionInfo> {
+        self.open.lock().get(&id).map(|entry| entry.info.clone())
+    }
+
+    /// All open connections, oldest first.
+    pub fn list(&self) -> Vec<ConnectionInfo> {
+        let mut all: Vec<ConnectionInfo> = self.open.lock().values().map(|entry| entry.info.clone()).collect();
+        all.sort_by_key(|info| info.id);
+        all
+    }
+
+    /// How many are open.
+    pub fn len(&self) -> usize {
+        self.open.lock().len()
+    }
+
+    /// True when nobody is connected.
+    pub fn is_empty(&self) -> bool {
+        self.open.lock().is_empty()
+    }
+}

@@ -1,0 +1,651 @@
+//! The broker as one connection sees it: sessions meet queues here and nowhere else.
+//!
+//! Publishes are routed through a cache that is valid while the topology's generation stands still, and grouped per
+//! queue; [`Host::flush`] hands each queue its group in one call.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use hashbrown::HashMap;
+use leveret_core::auth::{Access, Resource, User};
+use leveret_core::fault::Fault;
+use leveret_core::message::Message;
+use leveret_core::queue::{ConnectionId, Subscription};
+use leveret_core::session::host::{
+    Binding, Consume, ConsumerKey, Delivery, Destination, ExchangeDeclare, Got, Host, QueueDeclare,
+    QueueDeclared, Receipts, Routed, Settle, Ticket,
+};
+use leveret_core::vhost::RouteScratch;
+use leveret_protocol::table::{RawTable, Table};
+
+use tracing::info;
+
+use crate::broker::{Broker, Vhost};
+use crate::metrics::Metrics;
+use crate::outbox::Outbox;
+use crate::queue_host::{ChannelWindow, Link, Publish, QueueCell, SubscribeError};
+use crate::store::Store;
+
+/// A queue as sessions hold it; compared by identity.
+#[derive(Clone)]
+pub struct QueueRef(pub Arc<QueueCell>);
+
+impl PartialEq for QueueRef {
+    fn eq(&self, other: &QueueRef) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// One connection's side of the broker.
+pub struct ConnectionHost {
+    broker: Arc<Broker>,
+    id: ConnectionId,
+    outbox: Arc<Outbox>,
+    peer: SocketAddr,
+    /// The name in the client's TLS certificate.
+    certificate_user: Option<String>,
+    /// Who is connected, with rights as of `user_generation`.
+    user: Option<Arc<User>>,
+    user_generation: u64,
+    vhost: Option<Arc<Vhost>>,
+    channels: HashMap<u16, ChannelState>,
+    consumers: HashMap<ConsumerKey, ConsumerState>,
+    routes: RouteCache,
+    groups: Groups,
+    /// The latest ticket that the store was asked to wake this connection for.
+    awaited: Ticket,
+}
+
+
+struct ChannelState {
+    window: Arc<ChannelWindow>,
+    /// Queues that this channel got messages from, with the key that holds them.
+    getters: Vec<(Arc<QueueCell>, ConsumerKey)>,
+    /// Consumers that were cancelled and may still hold messages.
+    cancelled: Vec<(Arc<QueueCell>, ConsumerKey)>,
+}
+
+struct ConsumerState {
+    cell: Arc<QueueCell>,
+    channel: u16,
+    no_ack: bool,
+}
+
+impl ConnectionHost {
+    /// The host of a new connection.
+    pub fn new(
+        broker: Arc<Broker>,
+        id: ConnectionId,
+        peer: SocketAddr,
+        certificate_user: Option<String>,
+        outbox: Arc<Outbox>,
+    ) -> ConnectionHost {
+        ConnectionHost {
+            broker,
+            id,
+            outbox,
+            peer,
+            certificate_user,
+            user: None,
+            user_generation: 0,
+            vhost: None,
+            channels: HashMap::new(),
+            consumers: HashMap::new(),
+            routes: RouteCache::default(),
+            groups: Groups::default(),
+            awaited: Ticket(0),
+        }
+    }
+
+    /// The connection's mailbox.
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// The store behind the broker.
+    pub fn store(&self) -> &Store {
+        self.broker.store()
+    }
+
+    /// Asks to be woken once `ticket` is durable.
+    pub fn wake_when_durable(&mut self, ticket: Ticket) {
+        if ticket > self.awaited {
+            self.awaited = ticket;
+            self.broker.store().wake_when_durable(ticket, self.outbox.clone());
+        }
+    }
+
+    /// Counts bytes on the wire.
+    pub fn note_traffic(&self, read: u64, written: u64) {
+        let metrics = self.metrics();
+        metrics.bytes_read.fetch_add(read, Ordering::Relaxed);
+        metrics.bytes_written.fetch_add(written, Ordering::Relaxed);
+    }
+
+    /// A login was checked: remembers whose connection this is.
+    pub fn logged_in(&mut self, user: &str) {
+        self.refresh_user(user);
+        self.broker.connections().update(self.id, |info| info.user = user.to_owned());
+    }
+
+    /// A consumer waits no longer.
+    pub fn resume(&self, cell: &QueueCell, key: ConsumerKey) {
+        cell.resume(self.id, key);
+    }
+
+    /// Its queue was deleted under this consumer.
+    pub fn consumer_cancelled(&mut self, key: ConsumerKey) {
+        self.consumers.remove(&key);
+    }
+
+    /// The socket is gone, after the session told of its end.
+    pub fn disconnected(&mut self) {
+        self.broker.connections().remove(self.id);
+    }
+
+    fn metrics(&self) -> &Metrics {
+        self.broker.metrics()
+    }
+
+    fn vhost(&self) -> Result<Arc<Vhost>, Fault> {
+        self.vhost.clone().ok_or_else(|| Fault::not_allowed("no vhost is open"))
+    }
+
+    fn user_name(&self) -> &str {
+        self.user.as_ref().map_or("", |user| user.name())
+    }
+
+    fn refresh_user(&mut self, name: &str) {
+        let users = self.broker.users().read();
+        self.user_generation = users.generation();
+        self.user = users.user(name).cloned();
+    }
+
+    fn check(&mut self, access: Access, resource: Resource<'_>) -> Result<(), Fault> {
+        let vhost = self.vhost()?;
+        match self.current_user() {
+            Some(user) => user.check(vhost.name(), resource, access),
+            None => Err(Fault::access_refused("the user of this connection was deleted")),
+        }
+    }
+
+    /// The user with the rights they have now.
+    fn current_user(&mut self) -> Option<Arc<User>> {
+        let user = self.user.clone()?;
+        if self.broker.users().read().generation() != self.user_generation {
+            self.refresh_user(user.name());
+        }
+        self.user.clone()
+    }
+
+    /// The queue of this name, when this connection may use it.
+    fn queue(&self, name: &str) -> Result<Arc<QueueCell>, Fault> {
+        self.vhost()?.queue(name, self.id)
+    }
+
+    fn check_binding(&mut self, binding: &Binding<'_>) -> Result<(), Fault> {
+        match binding.destination {
+            Destination::Queue(queue) => self.check(Access::Write, Resource::Queue(queue))?,
+            Destination::Exchange(exchange) => self.check(Access::Write, Resource::Exchange(exchange))?,
+        }
+        self.check(Access::Read, Resource::Exchange(binding.source))
+    }
+
+    fn release(&self, channel: u16, count: u32) {
+        if let Some(state) = self.channels.get(&channel) {
+            for (cell, key) in state.window.release(count) {
+                cell.resume(self.id, key);
+            }
+        }
+    }
+
+    /// Ends a queue that was to live only as long as it had consumers.
+    fn delete_unused(&self, cell: &QueueCell) {
+        if let Some(vhost) = &self.vhost {
+            self.broker.delete_auto_delete_queue(vhost, cell);
+        }
+    }
+
+    /// Finds where a message goes and remembers it where that depends on exchange and routing key only.
+    fn route(&mut self, message: &Message) -> Result<(), Fault> {
+        let vhost = self.vhost()?;
+        let generation = self.broker.generation();
+        if self.routes.generation != generation {
+            self.routes.clear(generation);
+        }
+        if !has_routing_headers(message) && self.routes.find(message) {
+            return Ok(());
+        }
+        let (exchange, routing_key) = (message.exchange(), message.routing_key());
+        self.check(Access::Write, Resource::Exchange(exchange))?;
+        self.routes.forget_found();
+        let RouteCache { scratch, found, .. } = &mut self.routes;
+        vhost.route(message, scratch, found)?;
+        if let Some(user) = &self.user
+            && user.has_topic_permissions(vhost.name())
+            && vhost.is_topic_exchange(exchange)
+        {
+            user.check_topic(vhost.name(), exchange, routing_key, Access::Write)?;
+        }
+        if !self.routes.scratch.read_headers() {
+            self.routes.remember(message);
+        }
+        Ok(())
+    }
+}
+
+impl Host for ConnectionHost {
+    type Queue = QueueRef;
+
+    fn authenticate(&mut self, mechanism: &str, response: &[u8]) {
+        let certificate_user = self.certificate_user.as_deref();
+        self.broker.authenticate(mechanism, response, certificate_user, self.peer.ip(), self.outbox.clone());
+    }
+
+    fn client_properties(&mut self, properties: &Table) {
+        self.broker.connections().update(self.id, |info| info.client_properties = properties.clone());
+    }
+
+    fn tuned(&mut self, channel_max: u16, frame_max: u32, heartbeat_s: u16) {
+        self.broker.connections().update(self.id, |info| {
+            info.channel_max = channel_max;
+            info.frame_max = frame_max;
+            info.heartbeat_s = heartbeat_s;
+        });
+    }
+
+    fn open(&mut self, vhost: &str) -> Result<(), Fault> {
+        let not_found = || Fault::not_allowed(format!("vhost {vhost} not found"));
+        let found = self.broker.vhost(vhost).ok_or_else(not_found)?;
+        self.current_user().ok_or_else(not_found)?.check_vhost(vhost)?;
+        self.broker.connections().update(self.id, |info| info.vhost = vhost.to_owned());
+        self.vhost = Some(found);
+        Ok(())
+    }
+
+    fn update_secret(&mut self, _secret: &[u8], _reason: &str) -> Result<(), Fault> {
+        // Passwords of internal users do not expire: as RabbitMQ's internal backend, the new one is taken as read.
+        Ok(())
+    }
+
+    fn user(&self) -> &str {
+        self.user_name()
+    }
+
+    fn may_impersonate(&self) -> bool {
+        self.user.as_ref().is_some_and(|user| user.tags().may_impersonate())
+    }
+
+    fn closed(&mut self) {
+        let channels: Vec<u16> = self.channels.keys().copied().collect();
+        for channel in channels {
+            self.channel_closed(channel);
+        }
+        if let Some(vhost) = self.vhost.take() {
+            self.broker.delete_exclusive_queues(&vhost, self.id);
+        }
+    }
+
+    fn faulted(&mut self, channel: u16, fault: &Fault) {
+        info!(channel, code = fault.code.code(), %fault, "fault");
+    }
+
+    fn channel_opened(&mut self, channel: u16) -> Result<(), Fault> {
+        let state = ChannelState { window: Arc::new(ChannelWindow::new()), getters: Vec::new(), cancelled: Vec::new() };
+        self.channels.insert(channel, state);
+        self.metrics().channels_opened.fetch_add(1, Ordering::Relaxed);
+        let channels = self.channels.len();
+        self.broker.connections().update(self.id, |info| info.channels = channels);
+        Ok(())
+    }
+
+    fn channel_closed(&mut self, channel: u16) {
+        let Some(state) = self.channels.remove(&channel) else { return };
+        let mut consumers = Vec::new();
+        self.consumers.retain(|key, consumer| {
+            let stays = consumer.channel != channel;
+            if !stays {
+                consumers.push((*key, consumer.cell.clone()));
+            }
+            stays
+        });
+        for (key, cell) in consumers {
+            if cell.drop_consumer(self.id, key) {
+                self.delete_unused(&cell);
+            }
+        }
+        for (cell, key) in state.getters.into_iter().chain(state.cancelled) {
+            cell.drop_consumer(self.id, key);
+        }
+        self.metrics().channels_closed.fetch_add(1, Ordering::Relaxed);
+        let channels = self.channels.len();
+        self.broker.connections().update(self.id, |info| info.channels = channels);
+    }
+
+    fn channel_prefetch(&mut self, channel: u16, count: u16) {
+        if let Some(state) = self.channels.get(&channel) {
+            for (cell, key) in state.window.set_limit(u32::from(count)) {
+                cell.resume(self.id, key);
+            }
+        }
+    }
+
+    fn exchange_declare(&mut self, request: ExchangeDeclare<'_>) -> Result<Ticket, Fault> {
+        if !request.passive {
+            self.check(Access::Configure, Resource::Exchange(request.exchange))?;
+        }
+        self.broker.exchange_declare(&*self.vhost()?, &request, self.user_name())
+    }
+
+    fn exchange_delete(&mut self, exchange: &str, if_unused: bool) -> Result<Ticket, Fault> {
+        self.check(Access::Configure, Resource::Exchange(exchange))?;
+        self.broker.exchange_delete(&*self.vhost()?, exchange, if_unused)
+    }
+
+    fn queue_declare(&mut self, request: QueueDeclare<'_>) -> Result<QueueDeclared, Fault> {
+        if !request.passive && !request.queue.is_empty() {
+            self.check(Access::Configure, Resource::Queue(request.queue))?;
+        }
+        let vhost = self.vhost()?;
+        let Some(user) = self.current_user() else {
+            return Err(Fault::access_refused("the user of this connection was deleted"));
+        };
+        let may_use = |access, resource: Resource<'_>| user.check(vhost.name(), resource, access);
+        self.broker.queue_declare(&vhost, &request, self.id, user.name(), &may_use)
+    }
+
+    fn queue_delete(&mut self, queue: &str, if_unused: bool, if_empty: bool) -> Result<(u32, Ticket), Fault> {
+        self.check(Access::Configure, Resource::Queue(queue))?;
+        self.broker.queue_delete(&*self.vhost()?, queue, self.id, if_unused, if_empty)
+    }
+
+    fn queue_purge(&mut self, queue: &str) -> Result<(u32, Ticket), Fault> {
+        self.check(Access::Read, Resource::Queue(queue))?;
+        let (purged, ticket) = self.queue(queue)?.purge();
+        Ok((u32::try_from(purged).unwrap_or(u32::MAX), ticket))
+    }
+
+    fn bind(&mut self, binding: Binding<'_>) -> Result<Ticket, Fault> {
+        self.check_binding(&binding)?;
+        self.broker.bind(&*self.vhost()?, &binding, self.id)
+    }
+
+    fn unbind(&mut self, binding: Binding<'_>) -> Result<Ticket, Fault> {
+        self.check_binding(&binding)?;
+        self.broker.unbind(&*self.vhost()?, &binding, self.id)
+    }
+
+    fn publish(&mut self, channel: u16, sequence: Option<u64>, message: Message) -> Result<Routed, Fault> {
+        self.route(&message)?;
+        let metrics = self.broker.metrics();
+        let Some((last, others)) = self.routes.found.split_last() else {
+            metrics.unroutable.fetch_add(1, Ordering::Relaxed);
+            return Ok(Routed::No);
+        };
+        let sequence = sequence.unwrap_or(0);
+        for cell in others {
+            self.groups.add(cell, Publish { message: message.clone(), channel, sequence });
+        }
+        self.groups.add(last, Publish { message, channel, sequence });
+        Ok(Routed::Yes)
+    }
+
+    fn check_publish(&mut self, message: &Message) -> Result<(), Fault> {
+        self.route(message)
+    }
+
+    fn flush(&mut self, receipts: &mut Receipts) {
+        let messages = self.groups.flush(receipts);
+        if messages > 0 {
+            self.metrics().routed.fetch_add(messages, Ordering::Relaxed);
+        }
+    }
+
+    fn consume(&mut self, consume: Consume<'_>) -> Result<QueueRef, Fault> {
+        self.check(Access::Read, Resource::Queue(consume.queue))?;
+        let cell = self.queue(consume.queue)?;
+        let priority = consumer_priority(consume.arguments)?;
+        let Some(channel) = self.channels.get(&consume.channel) else {
+            return Err(Fault::not_allowed("the channel is not open"));
+        };
+        let subscription = Subscription {
+            connection: self.id,
+            key: consume.key,
+            no_ack: consume.no_ack,
+            exclusive: consume.exclusive,
+            prefetch: u32::from(consume.prefetch_count),
+            priority,
+            subscribed: true,
+        };
+        let link = Link {
+            outbox: self.outbox.clone(),
+            window: channel.window.clone(),
+            consumer_tag: consume.consumer_tag.into(),
+            channel: consume.channel,
+        };
+        cell.subscribe(subscription, link).map_err(|error| match error {
+            SubscribeError::InExclusiveUse => Fault::access_refused(format!("{} in exclusive use", describe(&cell))),
+            SubscribeError::Gone => Fault::not_found(format!("no {}", describe(&cell))),
+        })?;
+        let state = ConsumerState { cell: cell.clone(), channel: consume.channel, no_ack: consume.no_ack };
+        self.consumers.insert(consume.key, state);
+        Ok(QueueRef(cell))
+    }
+
+    fn cancel(&mut self, queue: &QueueRef, key: ConsumerKey) {
+        // The channel keeps what the consumer holds, so the queue must still know it when the channel goes.
+        if let Some(consumer) = self.consumers.remove(&key)
+            && !consumer.no_ack
+            && let Some(state) = self.channels.get_mut(&consumer.channel)
+        {
+            state.cancelled.push((consumer.cell, key));
+        }
+        if queue.0.cancel(self.id, key) {
+            self.delete_unused(&queue.0);
+        }
+    }
+
+    fn take_deliveries(&mut self, deliveries: &mut Vec<Delivery>) {
+        self.outbox.take_deliveries(deliveries);
+    }
+
+    fn get(
+        &mut self,
+        channel: u16,
+        key: ConsumerKey,
+        queue: &str,
+        no_ack: bool,
+    ) -> Result<(QueueRef, Option<Got>), Fault> {
+        self.check(Access::Read, Resource::Queue(queue))?;
+        let cell = self.queue(queue)?;
+        if cell.is_single_active() {
+            return Err(Fault::resource_locked(format!(
+                "cannot obtain access to locked {}. basic.get operations are not supported by queues with single active consumer",
+                describe(&cell)
+            )));
+        }
+        let got = cell.get(self.id, key, no_ack);
+        if got.is_none() {
+            self.metrics().get_empty.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(state) = self.channels.get_mut(&channel)
+            && !state.getters.iter().any(|(other, held)| *held == key && Arc::ptr_eq(other, &cell))
+        {
+            state.getters.push((cell.clone(), key));
+        }
+        Ok((QueueRef(cell), got))
+    }
+
+    fn settle(
+        &mut self,
+        channel: u16,
+        queue: &QueueRef,
+        key: ConsumerKey,
+        outcome: Settle,
+        deliveries: &[Range<u64>],
+    ) {
+        queue.0.settle(self.id, key, outcome, deliveries);
+        if !self.channels.get(&channel).is_some_and(|state| state.is_getter(key)) {
+            let count: u64 = deliveries.iter().map(|ids| ids.end - ids.start).sum();
+            self.release(channel, u32::try_from(count).unwrap_or(u32::MAX));
+        }
+    }
+
+    fn durable(&self) -> Ticket {
+        self.broker.store().durable()
+    }
+}
+
+impl ChannelState {
+    fn is_getter(&self, key: ConsumerKey) -> bool {
+        self.getters.iter().any(|(_, held)| *held == key)
+    }
+}
+
+/// Where messages of this connection went, by exchange and routing key.
+#[derive(Default)]
+struct RouteCache {
+    generation: u64,
+    entries: HashMap<Box<[u8]>, Box<[Arc<QueueCell>]>>,
+    /// The key of what `found` holds, so that a run of equal messages costs one comparison.
+    found_key: Vec<u8>,
+    found: Vec<Arc<QueueCell>>,
+    scratch: RouteScratch,
+    key: Vec<u8>,
+}
+
+impl RouteCache {
+    /// Puts what is known about where `message` goes into `found`.
+    fn find(&mut self, message: &Message) -> bool {
+        let key = message.route_key();
+        if !self.found_key.is_empty() && same_route(&self.found_key, &key) {
+            return true;
+        }
+        self.key.clear();
+        self.key.push(key.0);
+        self.key.extend_from_slice(key.1);
+        let Some(cells) = self.entries.get(self.key.as_slice()) else {
+            return false;
+        };
+        self.found.clear();
+        self.found.extend_from_slice(cells);
+        std::mem::swap(&mut self.found_key, &mut self.key);
+        true
+    }
+
+    fn forget_found(&mut self) {
+        self.found_key.clear();
+        self.found.clear();
+    }
+
+    fn remember(&mut self, message: &Message) {
+        if self.entries.len() >= ROUTES_MAX {
+            self.entries.clear();
+        }
+        let key = message.route_key();
+        self.found_key.clear();
+        self.found_key.push(key.0);
+        self.found_key.extend_from_slice(key.1);
+        self.entries.insert(self.found_key.as_slice().into(), self.found.as_slice().into());
+    }
+
+    fn clear(&mut self, generation: u64) {
+        self.generation = generation;
+        self.entries.clear();
+        self.forget_found();
+    }
+}
+
+fn same_route(known: &[u8], key: &(u8, &[u8])) -> bool {
+    known[0] == key.0 && known[1..] == *key.1
+}
+
+/// Messages on their way to queues since the last flush, by queue.
+#[derive(Default)]
+struct Groups {
+    groups: Vec<Group>,
+    /// How many of `groups` are in use; the others keep their buffers.
+    used: usize,
+    /// Where each queue's group is, once there are more than a few.
+    by_uid: HashMap<u64, usize>,
+}
+
+struct Group {
+    cell: Arc<QueueCell>,
+    batch: Vec<Publish>,
+}
+
+impl Groups {
+    fn add(&mut self, cell: &Arc<QueueCell>, publish: Publish) {
+        let near = self.used.saturating_sub(GROUPS_SCANNED);
+        let found = self.groups[near..self.used].iter().rposition(|group| Arc::ptr_eq(&group.cell, cell));
+        let at = match found {
+            Some(at) => near + at,
+            None => match self.by_uid.get(&cell.uid()) {
+                Some(at) if self.used > GROUPS_SCANNED => *at,
+                _ => self.start(cell),
+            },
+        };
+        self.groups[at].batch.push(publish);
+    }
+
+    fn start(&mut self, cell: &Arc<QueueCell>) -> usize {
+        let at = self.used;
+        match self.groups.get_mut(at) {
+            Some(group) => group.cell = cell.clone(),
+            None => self.groups.push(Group { cell: cell.clone(), batch: Vec::new() }),
+        }
+        self.used += 1;
+        self.by_uid.insert(cell.uid(), at);
+        at
+    }
+
+    /// Hands every queue its messages; returns how many there were.
+    fn flush(&mut self, receipts: &mut Receipts) -> u64 {
+        let mut messages = 0;
+        for group in &mut self.groups[..self.used] {
+            messages += group.batch.len() as u64;
+            let ticket = group.cell.publish(&mut group.batch, &mut receipts.rejected);
+            receipts.after = receipts.after.max(ticket);
+            if group.batch.capacity() > BATCH_CAPACITY_MAX {
+                group.batch = Vec::new();
+            }
+        }
+        self.by_uid.clear();
+        self.used = 0;
+        self.groups.truncate(GROUPS_KEPT);
+        messages
+    }
+}
+
+/// `x-priority`, 0 when absent.
+fn consumer_priority(arguments: RawTable<'_>) -> Result<i32, Fault> {
+    match arguments.get("x-priority") {
+        None => Ok(0),
+        Some(value) => value
+            .as_i64()
+            .and_then(|priority| i32::try_from(priority).ok())
+            .ok_or_else(|| Fault::precondition_failed("invalid arg 'x-priority': expected an integer")),
+    }
+}
+
+/// True when headers name more routing keys (`CC`, `BCC`) or could take part in routing.
+fn has_routing_headers(message: &Message) -> bool {
+    message.properties().headers().is_some_and(|headers| headers.get("CC").is_some() || headers.get("BCC").is_some())
+}
+
+/// A queue as RabbitMQ's texts name it.
+pub fn describe(cell: &QueueCell) -> String {
+    format!("queue '{}' in vhost '{}'", cell.name(), cell.vhost())
+}
+
+/// Routes remembered by one connection.
+const ROUTES_MAX: usize = 1024;
+/// Groups searched one by one before the map is asked.
+const GROUPS_SCANNED: usize = 8;
+/// Groups whose buffers are kept between flushes.
+const GROUPS_KEPT: usize = 64;
+/// A group's buffer beyond this many messages is given back.
+const BATCH_CAPACITY_MAX: usize = 16 << 10;

@@ -1,0 +1,24 @@
+//! Counters of the whole broker: plain adds on the hot path, read by the admin API.
+
+use std::sync::atomic::AtomicU64;
+
+/// What happened since the broker started.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    pub bytes_read: AtomicU64,
+    pub bytes_written: AtomicU64,
+    pub connections_opened: AtomicU64,
+    pub connections_closed: AtomicU64,
+    pub channels_opened: AtomicU64,
+    pub channels_closed: AtomicU64,
+    pub queues_declared: AtomicU64,
+    pub queues_created: AtomicU64,
+    pub queues_deleted: AtomicU64,
+    /// Copies that reached a queue.
+    pub routed: AtomicU64,
+    /// Messages that matched no queue.
+    pub unroutable: AtomicU64,
+    pub get_empty: AtomicU64,
+    pub logins: AtomicU64,
+    pub logins_failed: AtomicU64,
+}

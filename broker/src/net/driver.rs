@@ -1,0 +1,316 @@
+//! The task of one connection: socket ↔ session ↔ broker.
+//!
+//! One future owns both directions, so a channel's state needs no lock. A turn takes what other tasks left in the
+//! outbox, reads, and writes; it repeats while anything moved and yields after a budget. Nothing waits for a write
+//! to finish, so a slow reader never keeps its own acknowledgements from being seen.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use leveret_core::session::host::{Delivery, Ticket};
+use leveret_core::session::connection::Connection;
+use leveret_core::session::state::State;
+use leveret_protocol::reply_code::ReplyCode;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::clock;
+use crate::dispatch::ConnectionHost;
+use crate::outbox::{Notice, Outbox};
+use crate::queue_host::delivery_bytes;
+
+/// One connection, as a future that ends with it.
+pub struct Driver<S> {
+    socket: S,
+    session: Connection<ConnectionHost>,
+    host: ConnectionHost,
+    outbox: Arc<Outbox>,
+    /// The beginning of a frame whose rest has not arrived.
+    carry: Vec<u8>,
+    deliveries: Vec<Delivery>,
+    /// Bytes of deliveries that are in the session's output and that the outbox still counts as unwritten.
+    owed: usize,
+    sleep: Pin<Box<Sleep>>,
+    sleeps_until_ms: Option<u64>,
+    /// The peer sends nothing more.
+    input_ended: bool,
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub enum End {
+    /// The closing handshake was done, or the session gave up on the peer.
+    Closed,
+    /// The peer went away without it.
+    Reset(Option<io::Error>),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    /// A driver for a fresh socket.
+    pub fn new(socket: S, session: Connection<ConnectionHost>, host: ConnectionHost) -> Driver<S> {
+        let outbox = host.outbox().clone();
+        Driver {
+            socket,
+            session,
+            host,
+            outbox,
+            carry: Vec::new(),
+            deliveries: Vec::new(),
+            owed: 0,
+            sleep: Box::pin(sleep_until(Instant::now() + FAR)),
+            sleeps_until_ms: None,
+            input_ended: false,
+        }
+    }
+
+    /// Runs the connection to its end and gives everything back that it held.
+    pub async fn run(mut self) -> End {
+        let end = std::future::poll_fn(|context| self.poll_turns(context)).await;
+        self.session.disconnected(&mut self.host);
+        self.host.disconnected();
+        // Frees the consumers that waited for this socket; they are gone from their queues already.
+        drop(self.outbox.written(self.owed));
+        end
+    }
+
+    fn poll_turns(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        for _ in 0..TURNS_MAX {
+            let mut moved = self.outbox.poll_woken(context);
+            if moved {
+                self.take_outbox();
+            }
+            moved |= self.poll_timer(context);
+            match self.poll_read(context) {
+                Ok(read) => moved |= read,
+                Err(error) => return Poll::Ready(End::Reset(Some(error))),
+            }
+            match self.poll_write(context) {
+                Ok(wrote) => moved |= wrote,
+                Err(error) => return Poll::Ready(End::Reset(Some(error))),
+            }
+            if matches!(self.session.state(), State::Closed) && self.session.poll_transmit().is_empty() {
+                // Telling the peer that nothing follows; whether it still listens does not matter any more.
+                let _ = Pin::new(&mut self.socket).poll_shutdown(context);
+                return Poll::Ready(End::Closed);
+            }
+            if self.input_ended && self.session.poll_transmit().is_empty() {
+                return Poll::Ready(End::Reset(None));
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn take_outbox(&mut self) {
+        for notice in self.outbox.take_notices() {
+            match notice {
+                Notice::ConsumerCancelled(key) => {
+                    self.host.consumer_cancelled(key);
+                    self.session.consumer_cancelled(key);
+                }
+                Notice::Close(text) => self.session.close(ReplyCode::ConnectionForced, &text, &mut self.host),
+                Notice::Blocked(reason) => self.session.blocked(reason),
+                Notice::Authenticated(result) => {
+                    if let Ok(user) = &result {
+                        self.host.logged_in(user);
+                    }
+                    self.session.authenticated(result.map(drop), &mut self.host);
+                    self.use_carry();
+                }
+                Notice::Failed => {
+                    self.session.close(ReplyCode::InternalError, "the message store failed", &mut self.host);
+                }
+            }
+        }
+        self.take_deliveries();
+        self.session.durable_advanced(self.host.store().durable());
+        self.await_durable();
+    }
+
+    /// Moves waiting deliveries into the session's output while that is short.
+    fn take_deliveries(&mut self) {
+        if self.session.pending_output() > OUTPUT_MAX {
+            return;
+        }
+        self.outbox.take_deliveries(&mut self.deliveries);
+        if self.deliveries.is_empty() {
+            return;
+        }
+        self.owed += self.deliveries.iter().map(delivery_bytes).sum::<usize>();
+        self.session.deliver(&mut self.deliveries);
+        self.deliveries.clear();
+        if self.deliveries.capacity() > DELIVERIES_CAPACITY_MAX {
+            self.deliveries = Vec::new();
+        }
+    }
+
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(at_ms) = self.session.poll_timeout() else { return false };
+        let now_ms = clock::monotonic_ms();
+        if at_ms <= now_ms {
+            self.session.handle_timeout(now_ms);
+            return true;
+        }
+        // Deadlines move with every byte; the timer is only ever brought forward, and looks again when it fires.
+        if self.sleeps_until_ms.is_none_or(|until| at_ms < until) {
+            self.sleep.as_mut().reset(Instant::now() + Duration::from_millis(at_ms - now_ms));
+            self.sleeps_until_ms = Some(at_ms);
+        }
+        if self.sleep.as_mut().poll(context).is_ready() {
+            self.sleeps_until_ms = None;
+            return true;
+        }
+        false
+    }
+
+    /// True when something was read.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
+        if self.input_ended || !self.may_read() {
+            return Ok(false);
+        }
+        let read = if self.carry.is_empty() {
+            READ_BUFFER.with_borrow_mut(|buffer| self.poll_read_fresh(buffer, context))?
+        } else {
+            self.poll_read_on(context)?
+        };
+        let Some(read) = read else { return Ok(false) };
+        self.input_ended = read == 0;
+        self.host.note_traffic(read as u64, 0);
+        self.take_deliveries();
+        self.session.durable_advanced(self.host.store().durable());
+        self.await_durable();
+        Ok(true)
+    }
+
+    /// Reads into a buffer that all connections of the thread share, and keeps only the beginning of a frame.
+    fn poll_read_fresh(&mut self, buffer: &mut Vec<u8>, context: &mut Context<'_>) -> io::Result<Option<usize>> {
+        buffer.resize(READ_BYTES_MAX, 0);
+        let Some(read) = poll_fill(&mut self.socket, buffer, context)? else { return Ok(None) };
+        let used = self.session.handle_bytes(clock::monotonic_ms(), &buffer[..read], &mut self.host);
+        self.carry.extend_from_slice(&buffer[used..read]);
+        Ok(Some(read))
+    }
+
+    /// Reads on where a frame broke off.
+    fn poll_read_on(&mut self, context: &mut Context<'_>) -> io::Result<Option<usize>> {
+        let kept = self.carry.len();
+        self.carry.resize(kept + READ_BYTES_MAX, 0);
+        let read = poll_fill(&mut self.socket, &mut self.carry[kept..], context);
+        self.carry.truncate(kept + read.as_ref().map_or(0, |read| read.unwrap_or(0)));
+        let Some(read) = read? else { return Ok(None) };
+        self.use_carry();
+        Ok(Some(read))
+    }
+
+    /// Gives the session what it left unread while a login was checked.
+    fn use_carry(&mut self) {
+        if !self.carry.is_empty() {
+            let used = self.session.handle_bytes(clock::monotonic_ms(), &self.carry, &mut self.host);
+            self.carry.drain(..used);
+        }
+        if self.carry.is_empty() {
+            self.carry = Vec::new();
+        }
+    }
+
+    /// Publishers wait while memory or disk is short, while the store is behind, and while they do not read what is
+    /// sent to them. Consumers go on.
+    fn may_read(&mut self) -> bool {
+        if self.session.pending_output() > OUTPUT_MAX * 2 || self.carry.len() > CARRY_MAX {
+            return false;
+        }
+        if self.session.is_blocked() {
+            return false;
+        }
+        if !self.session.has_published() {
+            return true;
+        }
+        let store = self.host.store();
+        if store.backlog_bytes() > STORE_BACKLOG_MAX {
+            let next = Ticket(store.durable().0 + 1);
+            self.host.wake_when_durable(next);
+            return false;
+        }
+        true
+    }
+
+    /// True when something was written.
+    fn poll_write(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
+        let mut wrote = false;
+        loop {
+            let output = self.session.poll_transmit();
+            if output.is_empty() {
+                break;
+            }
+            let Poll::Ready(written) = Pin::new(&mut self.socket).poll_write(context, output) else { break };
+            let written = written?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.session.transmitted(written);
+            self.host.note_traffic(0, written as u64);
+            wrote = true;
+        }
+        if wrote {
+            self.session.note_sent(clock::monotonic_ms());
+            if let Poll::Ready(Err(error)) = Pin::new(&mut self.socket).poll_flush(context) {
+                return Err(error);
+            }
+            if self.owed > 0 && self.session.pending_output() <= OUTPUT_MAX / 4 {
+                let owed = std::mem::take(&mut self.owed);
+                for (cell, key) in self.outbox.written(owed) {
+                    self.host.resume(&cell, key);
+                }
+            }
+            self.take_deliveries();
+        }
+        Ok(wrote)
+    }
+
+    fn await_durable(&mut self) {
+        if let Some(ticket) = self.session.awaited() {
+            self.host.wake_when_durable(ticket);
+        }
+    }
+}
+
+/// What a read brought, `None` when nothing is there yet; 0 at the end of the input.
+fn poll_fill<S: AsyncRead + Unpin>(
+    socket: &mut S,
+    buffer: &mut [u8],
+    context: &mut Context<'_>,
+) -> io::Result<Option<usize>> {
+    let mut into = ReadBuf::new(buffer);
+    match Pin::new(socket).poll_read(context, &mut into) {
+        Poll::Pending => Ok(None),
+        Poll::Ready(result) => result.map(|()| Some(into.filled().len())),
+    }
+}
+
+thread_local! {
+    /// One read buffer for all connections of a thread: an idle connection holds none.
+    static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How many bytes one read may bring.
+const READ_BYTES_MAX: usize = 128 << 10;
+/// Output at which a connection takes no more deliveries for now.
+const OUTPUT_MAX: usize = 256 << 10;
+/// What a session may leave unread: while a login is checked it reads nothing, and clients wait for the answer.
+const CARRY_MAX: usize = 64 << 20;
+/// Bytes waiting to be written at which publishers wait for the store.
+const STORE_BACKLOG_MAX: usize = 64 << 20;
+/// Turns before a busy connection lets others run.
+const TURNS_MAX: usize = 16;
+/// A list of deliveries that grew beyond this is given back.
+const DELIVERIES_CAPACITY_MAX: usize = 16 << 10;
+/// A deadline for a timer that nobody needs yet.
+const FAR: Duration = Duration::from_secs(86_400);

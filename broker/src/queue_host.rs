@@ -1,0 +1,845 @@
+//! A queue machine with its lock, its consumers' mailboxes and its place in the store.
+//!
+//! Whoever has something for a queue runs it: takes the lock, applies a batch, releases the lock, then wakes each
+//! connection that got something, once. Deliveries are appended to mailboxes while the lock is held; otherwise two
+//! submitters could reorder a consumer's messages.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak, mpsc};
+
+use leveret_core::message::Message;
+use leveret_core::queue::{
+    Config, ConnectionId, DeadReason, Effects, Entry, GetOutcome, Info, LoadedMessage, Machine, Meta, Paged,
+    Published, Refused, Subscription,
+};
+use leveret_core::session::host::{ConsumerKey, Delivery, Got, Settle, Ticket};
+use parking_lot::Mutex;
+
+use crate::clock;
+use crate::outbox::{Notice, Outbox};
+use crate::store::{Append, LoadRequest, LoadSink, Loaded, Pending, PendingSource, QueueUid, RecoveredLane, Store};
+
+/// A message on its way into a queue, with what its publisher needs to know about it.
+pub struct Publish {
+    pub message: Message,
+    pub channel: u16,
+    /// Its number in confirm mode, 0 when nobody waits for a confirm.
+    pub sequence: u64,
+}
+
+/// One queue of a running broker.
+pub struct QueueCell {
+    uid: QueueUid,
+    name: Arc<str>,
+    vhost: Arc<str>,
+    durable: bool,
+    shared: Arc<Shared>,
+    state: Mutex<State>,
+    /// For effects that need a reference to the cell itself.
+    this: Weak<QueueCell>,
+    deleted: AtomicBool,
+    /// When the queue's own record is durable, as a [`Ticket`].
+    created_at: AtomicU64,
+    single_active: bool,
+}
+
+/// What all queues of a broker share.
+pub struct Shared {
+    pub store: Store,
+    /// Bytes of ready messages held in memory by all queues.
+    pub resident_bytes: AtomicUsize,
+    /// The most that `resident_bytes` may be before queues keep little in memory.
+    pub resident_bytes_max: usize,
+}
+
+/// The window that all consumers of a channel share (`basic.qos` with global set).
+pub struct ChannelWindow {
+    /// 0 for no bound.
+    limit: AtomicU32,
+    held: AtomicU32,
+    waiting: Mutex<Vec<(Arc<QueueCell>, ConsumerKey)>>,
+}
+
+/// How a consumer is reached.
+pub struct Link {
+    pub outbox: Arc<Outbox>,
+    pub window: Arc<ChannelWindow>,
+    pub consumer_tag: Arc<str>,
+    pub channel: u16,
+}
+
+struct State {
+    machine: Machine,
+    links: Vec<Option<LinkState>>,
+    pending: PendingBuffer,
+    counters: Counters,
+    /// Slots with staged deliveries.
+    touched: Vec<u32>,
+    /// What to read from disk once the lock is released.
+    loads: Vec<(u8, Range<u64>)>,
+    /// Consumed at least once: an auto-delete queue goes with its last consumer.
+    had_consumers: bool,
+    /// What this queue last added to the shared count of resident bytes.
+    resident_reported: usize,
+}
+
+struct LinkState {
+    link: Link,
+    key: ConsumerKey,
+    no_ack: bool,
+    staged: Vec<Delivery>,
+    staged_bytes: usize,
+}
+
+/// What happened on a queue since it was made.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counters {
+    pub published: u64,
+    pub delivered: u64,
+    pub delivered_no_ack: u64,
+    pub got: u64,
+    pub got_no_ack: u64,
+    pub redelivered: u64,
+    pub acked: u64,
+}
+
+/// A consumer as the admin API shows it.
+#[derive(Debug, Clone)]
+pub struct ConsumerInfo {
+    pub connection: ConnectionId,
+    pub channel: u16,
+    pub consumer_tag: Arc<str>,
+    pub no_ack: bool,
+    pub exclusive: bool,
+    pub prefetch: u32,
+    pub held: u32,
+    pub active: bool,
+}
+
+/// Why a consumer was not added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscribeError {
+    InExclusiveUse,
+    /// The queue was deleted meanwhile.
+    Gone,
+}
+
+/// Why a queue was not deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeleteRefused {
+    InUse,
+    NotEmpty,
+}
+
+impl QueueCell {
+    /// A queue; `recovered` is what the store holds of it.
+    pub fn new(
+        uid: QueueUid,
+        vhost: Arc<str>,
+        name: Arc<str>,
+        config: Config,
+        shared: Arc<Shared>,
+        recovered: &[RecoveredLane],
+    ) -> Arc<QueueCell> {
+        let (durable, single_active) = (config.durable, config.single_active);
+        let mut machine = Machine::new(config);
+        for lane in recovered {
+            let paged = Paged {
+                from: lane.first_position,
+                upto: lane.next_position,
+                count: lane.messages,
+                body_bytes: lane.bytes,
+            };
+            machine.recover(lane.lane, paged, lane.next_position, lane.delivered_upto);
+        }
+        let state = State {
+            machine,
+            links: Vec::new(),
+            pending: PendingBuffer::default(),
+            counters: Counters::default(),
+            touched: Vec::new(),
+            loads: Vec::new(),
+            had_consumers: false,
+            resident_reported: 0,
+        };
+        Arc::new_cyclic(|this| QueueCell {
+            uid,
+            name,
+            vhost,
+            durable,
+            shared,
+            state: Mutex::new(state),
+            this: this.clone(),
+            deleted: AtomicBool::new(false),
+            created_at: AtomicU64::new(0),
+            single_active,
+        })
+    }
+
+    /// Takes a batch of messages in. Returns when they are safe; refused ones go to `rejected`.
+    pub fn publish(&self, batch: &mut Vec<Publish>, rejected: &mut Vec<(u16, u64)>) -> Ticket {
+        if self.is_deleted() {
+            // A queue that went away confirms what was on its way to it, as RabbitMQ does.
+            batch.clear();
+            return Ticket(0);
+        }
+        self.run(|machine, meta, counters, effects| {
+            counters.published += batch.len() as u64;
+            for publish in batch.drain(..) {
+                if machine.publish(meta, publish.message, effects) == Published::Rejected {
+                    rejected.push((publish.channel, publish.sequence));
+                }
+            }
+            machine.deliver(meta, effects);
+        })
+        .1
+    }
+
+    /// Ends deliveries and hands out what that makes possible. Returns how many there were.
+    pub fn settle(
+        &self,
+        connection: ConnectionId,
+        key: ConsumerKey,
+        outcome: Settle,
+        ids: &[Range<u64>],
+    ) -> (u32, Ticket) {
+        self.run(|machine, meta, counters, effects| {
+            let Some(slot) = machine.find_consumer(connection, key) else { return 0 };
+            let settled = machine.settle(meta, slot, outcome, ids, effects);
+            counters.acked += if outcome == Settle::Ack { u64::from(settled) } else { 0 };
+            machine.deliver(meta, effects);
+            settled
+        })
+    }
+
+    /// Adds a consumer. Deliveries may be in its mailbox before this returns.
+    pub fn subscribe(&self, subscription: Subscription, link: Link) -> Result<(), SubscribeError> {
+        let mut link = Some(link);
+        let result = self.run_with_state(|state, meta, cell| {
+            if cell.is_deleted() {
+                return Err(SubscribeError::Gone);
+            }
+            let (key, no_ack) = (subscription.key, subscription.no_ack);
+            let (machine, mut shell, _) = state.split(cell);
+            let slot = match machine.subscribe(subscription, &mut shell) {
+                Ok(slot) => slot as usize,
+                Err(Refused::InExclusiveUse) => return Err(SubscribeError::InExclusiveUse),
+            };
+            shell.set_link(slot, link.take(), key, no_ack);
+            machine.deliver(meta, &mut shell);
+            state.had_consumers = true;
+            Ok(())
+        });
+        result.0
+    }
+
+    /// Ends a consumer; what it holds stays with its channel. Returns true when an auto-delete queue should go.
+    pub fn cancel(&self, connection: ConnectionId, key: ConsumerKey) -> bool {
+        self.run_with_state(|state, meta, cell| {
+            let (machine, mut shell, _) = state.split(cell);
+            if let Some(slot) = machine.find_consumer(connection, key) {
+                machine.cancel(slot, &mut shell);
+                machine.deliver(meta, &mut shell);
+            }
+            state.had_consumers && state.machine.consumer_count() == 0
+        })
+        .0
+    }
+
+    /// Ends a consumer whose channel is gone and takes back what it holds. Returns true when an auto-delete queue
+    /// should go.
+    pub fn drop_consumer(&self, connection: ConnectionId, key: ConsumerKey) -> bool {
+        self.run_with_state(|state, meta, cell| {
+            let (machine, mut shell, _) = state.split(cell);
+            if let Some(slot) = machine.find_consumer(connection, key) {
+                machine.drop_consumer(meta, slot, &mut shell);
+                machine.deliver(meta, &mut shell);
+            }
+            state.had_consumers && state.machine.consumer_count() == 0
+        })
+        .0
+    }
+
+    /// Takes one message; reads it from disk first when it has to.
+    pub fn get(&self, connection: ConnectionId, key: ConsumerKey, no_ack: bool) -> Option<Got> {
+        loop {
+            let (outcome, ticket) = self.run_with_state(|state, meta, cell| {
+                let (machine, mut shell, counters) = state.split(cell);
+                let slot = machine.getter(connection, key);
+                let outcome = machine.get(meta, slot, no_ack, &mut shell);
+                if let GetOutcome::Message(delivery, _) = &outcome {
+                    counters.got += u64::from(!no_ack);
+                    counters.got_no_ack += u64::from(no_ack);
+                    counters.redelivered += u64::from(delivery.redelivered);
+                }
+                outcome
+            });
+            match outcome {
+                GetOutcome::Empty => return None,
+                GetOutcome::Message(delivery, remaining) => {
+                    return Some(Got {
+                        id: delivery.id,
+                        redelivered: delivery.redelivered,
+                        delivery_count: delivery.delivery_count,
+                        message: delivery.message,
+                        remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
+                    });
+                }
+                GetOutcome::NotLoaded(lane, range) => {
+                    // Rare: a get on a queue whose front is on disk. Reading here keeps `basic.get` in its turn. A store
+                    // that failed drops the request, and with it the sender.
+                    let (sender, receiver) = mpsc::sync_channel(1);
+                    let waiter = Arc::new(LoadWaiter(Mutex::new(Some(sender))));
+                    self.shared.store.load(self.load_request(lane, range, ticket, waiter));
+                    let (lane, messages, next) = tokio::task::block_in_place(|| receiver.recv()).ok()?;
+                    self.loaded(lane, messages, next);
+                }
+            }
+        }
+    }
+
+    /// A consumer's connection or channel has room again.
+    pub fn resume(&self, connection: ConnectionId, key: ConsumerKey) {
+        self.run(|machine, meta, _, effects| {
+            if let Some(slot) = machine.find_consumer(connection, key) {
+                machine.resume(slot);
+                machine.deliver(meta, effects);
+            }
+        });
+    }
+
+    /// Drops all ready messages; returns how many.
+    pub fn purge(&self) -> (u64, Ticket) {
+        self.run(|machine, _, _, effects| machine.purge(effects))
+    }
+
+    /// Lets time pass: expires what is over, hands out what can be.
+    pub fn tick(&self) {
+        self.run(|machine, meta, _, effects| {
+            machine.deliver(meta, effects);
+            machine.shrink();
+        });
+    }
+
+    /// Marks the queue as deleted unless a condition forbids it; its consumers are told. Returns ready messages.
+    pub fn delete(&self, if_unused: bool, if_empty: bool) -> Result<u64, DeleteRefused> {
+        let mut state = self.state.lock();
+        if if_unused && state.machine.consumer_count() > 0 {
+            return Err(DeleteRefused::InUse);
+        }
+        if if_empty && state.machine.ready() > 0 {
+            return Err(DeleteRefused::NotEmpty);
+        }
+        self.deleted.store(true, Ordering::Release);
+        let ready = state.machine.ready();
+        let resident = std::mem::take(&mut state.resident_reported);
+        self.shared.resident_bytes.fetch_sub(resident, Ordering::Relaxed);
+        state.pending.clear(&self.shared.store);
+        let links = std::mem::take(&mut state.links);
+        // Frees what the queue held in memory; deliveries that arrive for it later find nothing to settle.
+        state.machine = Machine::new(Config::default());
+        drop(state);
+        for link in links.into_iter().flatten() {
+            link.link.outbox.notice(Notice::ConsumerCancelled(link.key));
+        }
+        Ok(ready)
+    }
+
+    /// Writes down exactly what was delivered, before a clean stop.
+    pub fn settle_marks(&self) {
+        self.run(|machine, _, _, effects| machine.settle_marks(effects));
+    }
+
+    /// The queue in numbers.
+    pub fn info(&self) -> Info {
+        self.state.lock().machine.info()
+    }
+
+    /// What happened on it.
+    pub fn counters(&self) -> Counters {
+        self.state.lock().counters
+    }
+
+    /// Its consumers.
+    pub fn consumers(&self) -> Vec<ConsumerInfo> {
+        let state = self.state.lock();
+        let consumers = state.machine.consumers().filter(|(_, consumer)| consumer.subscription.subscribed);
+        consumers
+            .filter_map(|(slot, consumer)| {
+                let link = &state.links.get(slot as usize)?.as_ref()?.link;
+                let subscription = &consumer.subscription;
+                Some(ConsumerInfo {
+                    connection: subscription.connection,
+                    channel: link.channel,
+                    consumer_tag: link.consumer_tag.clone(),
+                    no_ack: subscription.no_ack,
+                    exclusive: subscription.exclusive,
+                    prefetch: subscription.prefetch,
+                    held: consumer.held,
+                    active: state.machine.is_active(slot),
+                })
+            })
+            .collect()
+    }
+
+    /// When something expires at the front, in milliseconds since the epoch.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.state.lock().machine.next_deadline()
+    }
+
+    /// The queue's identity in the store.
+    pub fn uid(&self) -> QueueUid {
+        self.uid
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The vhost it is in.
+    pub fn vhost(&self) -> &Arc<str> {
+        &self.vhost
+    }
+
+    /// True when it outlives the broker.
+    pub fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    /// True when only one consumer at a time is served.
+    pub fn is_single_active(&self) -> bool {
+        self.single_active
+    }
+
+    /// When the record that it exists is durable.
+    pub fn created_at(&self) -> Ticket {
+        Ticket(self.created_at.load(Ordering::Acquire))
+    }
+
+    /// See [`QueueCell::created_at`].
+    pub fn set_created_at(&self, ticket: Ticket) {
+        self.created_at.store(ticket.0, Ordering::Release);
+    }
+
+    /// True when the store may hold something of it.
+    pub fn was_stored(&self) -> bool {
+        self.durable || self.state.lock().pending.last > Ticket(0)
+    }
+
+    /// True once it is deleted.
+    pub fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    fn run<R>(
+        &self,
+        apply: impl FnOnce(&mut Machine, Meta, &mut Counters, &mut Shell<'_>) -> R,
+    ) -> (R, Ticket) {
+        self.run_with_state(|state, meta, cell| {
+            let (machine, mut shell, counters) = state.split(cell);
+            apply(machine, meta, counters, &mut shell)
+        })
+    }
+
+    /// Runs `apply` under the lock, passes on what it staged, registers what it left for the store, then wakes.
+    fn run_with_state<R>(&self, apply: impl FnOnce(&mut State, Meta, &QueueCell) -> R) -> (R, Ticket) {
+        let meta = self.meta();
+        let mut wakes: Vec<Arc<Outbox>> = Vec::new();
+        let mut state = self.state.lock();
+        let result = apply(&mut state, meta, self);
+        state.flush_links(&mut wakes);
+        state.report_resident(&self.shared);
+        let ticket = self.register(&mut state);
+        let loads = std::mem::take(&mut state.loads);
+        drop(state);
+        for outbox in wakes {
+            outbox.wake();
+        }
+        for (lane, positions) in loads {
+            self.load(lane, positions, ticket);
+        }
+        (result, ticket)
+    }
+
+    fn meta(&self) -> Meta {
+        let resident = self.shared.resident_bytes.load(Ordering::Relaxed);
+        let tight = resident > self.shared.resident_bytes_max;
+        let window_bytes = if tight { WINDOW_BYTES_MIN } else { WINDOW_BYTES_MAX };
+        Meta { now_ms: clock::now_ms(), window_bytes, tight }
+    }
+
+    /// Makes sure that the store will ask for what is pending. Returns the ticket that covers everything the queue
+    /// gave to the store so far.
+    fn register(&self, state: &mut State) -> Ticket {
+        let pending = &mut state.pending;
+        if pending.is_empty() || pending.registered || self.is_deleted() {
+            return pending.last;
+        }
+        if let Some(this) = self.this.upgrade() {
+            pending.last = self.shared.store.mark_dirty(this);
+            pending.registered = true;
+        }
+        pending.last
+    }
+
+    fn load(&self, lane: u8, positions: Range<u64>, after: Ticket) {
+        if let Some(sink) = self.this.upgrade() {
+            self.shared.store.load(self.load_request(lane, positions, after, sink));
+        }
+    }
+
+    fn load_request(&self, lane: u8, positions: Range<u64>, after: Ticket, sink: Arc<dyn LoadSink>) -> LoadRequest {
+        LoadRequest {
+            uid: self.uid,
+            lane,
+            from: positions.start,
+            upto: positions.end,
+            max_messages: LOAD_MESSAGES_MAX,
+            max_bytes: LOAD_BYTES_MAX,
+            after,
+            sink,
+        }
+    }
+}
+
+impl PendingSource for QueueCell {
+    fn uid(&self) -> QueueUid {
+        self.uid
+    }
+
+    fn take_pending(&self, into: &mut Pending) {
+        self.state.lock().pending.take(into);
+    }
+}
+
+impl LoadSink for QueueCell {
+    fn loaded(&self, lane: u8, messages: Vec<Loaded>, next_position: u64) {
+        if self.is_deleted() {
+            return;
+        }
+        self.run(|machine, meta, _, effects| {
+            let messages = messages.into_iter().map(|loaded| LoadedMessage {
+                position: loaded.position,
+                expires_at_ms: loaded.expires_at_ms,
+                message: loaded.message,
+            });
+            machine.loaded(lane, messages, next_position, effects);
+            machine.deliver(meta, effects);
+        });
+    }
+}
+
+/// Somebody who waits for a load: what came, or nothing when the store failed.
+struct LoadWaiter(Mutex<Option<mpsc::SyncSender<LoadedPart>>>);
+
+type LoadedPart = (u8, Vec<Loaded>, u64);
+
+impl LoadSink for LoadWaiter {
+    fn loaded(&self, lane: u8, messages: Vec<Loaded>, next_position: u64) {
+        if let Some(waiter) = self.0.lock().take() {
+            let _ = waiter.send((lane, messages, next_position));
+        }
+    }
+}
+
+impl State {
+    fn split<'a>(&'a mut self, cell: &'a QueueCell) -> (&'a mut Machine, Shell<'a>, &'a mut Counters) {
+        let shell = Shell {
+            cell,
+            links: &mut self.links,
+            pending: &mut self.pending,
+            touched: &mut self.touched,
+            loads: &mut self.loads,
+        };
+        (&mut self.machine, shell, &mut self.counters)
+    }
+
+    fn flush_links(&mut self, wakes: &mut Vec<Arc<Outbox>>) {
+        for slot in self.touched.drain(..) {
+            let Some(Some(link)) = self.links.get_mut(slot as usize) else { continue };
+            let count = link.staged.len() as u64;
+            if link.no_ack {
+                self.counters.delivered_no_ack += count;
+            } else {
+                self.counters.delivered += count;
+                self.counters.redelivered += link.staged.iter().filter(|d| d.redelivered).count() as u64;
+            }
+            link.link.outbox.push(&mut link.staged, link.staged_bytes);
+            link.staged_bytes = 0;
+            if !wakes.last().is_some_and(|last| Arc::ptr_eq(last, &link.link.outbox)) {
+                wakes.push(link.link.outbox.clone());
+            }
+        }
+    }
+
+    fn report_resident(&mut self, shared: &Shared) {
+        let now = self.machine.resident_bytes();
+        if now.abs_diff(self.resident_reported) >= RESIDENT_REPORT_STEP
+            || (now == 0 && self.resident_reported != 0)
+        {
+            let before = std::mem::replace(&mut self.resident_reported, now);
+            if now >= before {
+                shared.resident_bytes.fetch_add(now - before, Ordering::Relaxed);
+            } else {
+                shared.resident_bytes.fetch_sub(before - now, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// The machine's effects, as the broker carries them out.
+struct Shell<'a> {
+    cell: &'a QueueCell,
+    links: &'a mut Vec<Option<LinkState>>,
+    pending: &'a mut PendingBuffer,
+    touched: &'a mut Vec<u32>,
+    loads: &'a mut Vec<(u8, Range<u64>)>,
+}
+
+impl Shell<'_> {
+    fn set_link(&mut self, slot: usize, link: Option<Link>, key: ConsumerKey, no_ack: bool) {
+        if self.links.len() <= slot {
+            self.links.resize_with(slot + 1, || None);
+        }
+        self.links[slot] =
+            link.map(|link| LinkState { link, key, no_ack, staged: Vec::new(), staged_bytes: 0 });
+    }
+}
+
+impl Effects for Shell<'_> {
+    fn may_deliver(&mut self, consumer: u32) -> bool {
+        let Some(Some(link)) = self.links.get(consumer as usize) else { return false };
+        let (outbox, cell) = (&link.link.outbox, &self.cell.this);
+        if !outbox.has_room(link.staged_bytes) && outbox.stall(cell, link.key, link.staged_bytes) {
+            return false;
+        }
+        link.no_ack || link.link.window.take(cell, link.key)
+    }
+
+    fn deliver(&mut self, consumer: u32, delivery: Delivery) {
+        if let Some(Some(link)) = self.links.get_mut(consumer as usize) {
+            if link.staged.is_empty() {
+                self.touched.push(consumer);
+            }
+            link.staged_bytes += delivery_bytes(&delivery);
+            link.staged.push(delivery);
+        }
+    }
+
+    fn store(&mut self, lane: u8, position: u64, expires_at_ms: u64, transient: bool, message: &Message) {
+        let stored = PendingMessage { position, expires_at_ms, transient, message: Some(message.clone()) };
+        self.pending.append(lane, stored, &self.cell.shared.store);
+    }
+
+    fn forget(&mut self, lane: u8, positions: Range<u64>) {
+        self.pending.forget(lane, positions, &self.cell.shared.store);
+    }
+
+    fn load(&mut self, lane: u8, positions: Range<u64>) {
+        self.loads.push((lane, positions));
+    }
+
+    fn delivered_upto(&mut self, lane: u8, position: u64) {
+        self.pending.delivered_upto.retain(|(other, _)| *other != lane);
+        self.pending.delivered_upto.push((lane, position));
+    }
+
+    fn dead_letter(&mut self, lane: u8, entry: Entry, _reason: DeadReason) {
+        if entry.stored {
+            self.forget(lane, entry.position..entry.position + 1);
+        }
+    }
+
+    fn consumer_gone(&mut self, consumer: u32) {
+        if let Some(link) = self.links.get_mut(consumer as usize) {
+            *link = None;
+        }
+    }
+}
+
+/// What a queue has for the store and the store has not taken yet.
+///
+/// A message that is settled while it still waits here is never written.
+#[derive(Default)]
+struct PendingBuffer {
+    lanes: Vec<PendingLane>,
+    settled: Vec<(u8, Range<u64>)>,
+    delivered_upto: Vec<(u8, u64)>,
+    /// Bytes of messages here, which publishers' back-pressure counts.
+    bytes: usize,
+    /// The store knows that there is something here.
+    registered: bool,
+    /// Covers everything given to the store so far.
+    last: Ticket,
+}
+
+struct PendingLane {
+    lane: u8,
+    /// By rising position.
+    messages: Vec<PendingMessage>,
+    live: usize,
+}
+
+struct PendingMessage {
+    position: u64,
+    expires_at_ms: u64,
+    transient: bool,
+    /// Absent once it is settled.
+    message: Option<Message>,
+}
+
+impl PendingBuffer {
+    fn append(&mut self, lane: u8, pending: PendingMessage, store: &Store) {
+        let bytes = pending.message.as_ref().map_or(0, Message::memory_bytes);
+        self.bytes += bytes;
+        store.inbox_bytes().fetch_add(bytes, Ordering::Relaxed);
+        let at = match self.lanes.iter().position(|other| other.lane == lane) {
+            Some(at) => at,
+            None => {
+                self.lanes.push(PendingLane { lane, messages: Vec::new(), live: 0 });
+                self.lanes.len() - 1
+            }
+        };
+        self.lanes[at].live += 1;
+        self.lanes[at].messages.push(pending);
+    }
+
+    fn forget(&mut self, lane: u8, mut positions: Range<u64>, store: &Store) {
+        if let Some(here) = self.lanes.iter_mut().find(|other| other.lane == lane) {
+            // Everything taken earlier lies before everything that waits here.
+            let first = here.messages.first().map_or(u64::MAX, |message| message.position);
+            if positions.end > first {
+                let start = here.messages.partition_point(|message| message.position < positions.start);
+                let mut freed = 0;
+                for message in &mut here.messages[start..] {
+                    if message.position >= positions.end {
+                        break;
+                    }
+                    if let Some(message) = message.message.take() {
+                        freed += message.memory_bytes();
+                        here.live -= 1;
+                    }
+                }
+                self.bytes -= freed;
+                store.inbox_bytes().fetch_sub(freed, Ordering::Relaxed);
+                if here.live == 0 && !self.registered {
+                    here.messages.clear();
+                }
+                positions.end = first.min(positions.end);
+            }
+        }
+        if positions.start >= positions.end {
+            return;
+        }
+        match self.settled.last_mut() {
+            Some((last, range)) if *last == lane && range.end == positions.start => range.end = positions.end,
+            _ => self.settled.push((lane, positions)),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.settled.is_empty()
+            && self.delivered_upto.is_empty()
+            && self.lanes.iter().all(|lane| lane.live == 0)
+    }
+
+    fn take(&mut self, into: &mut Pending) {
+        self.registered = false;
+        into.bytes += std::mem::take(&mut self.bytes);
+        into.settled.append(&mut self.settled);
+        into.delivered_upto.append(&mut self.delivered_upto);
+        for here in &mut self.lanes {
+            here.live = 0;
+            into.appends.reserve(here.messages.len());
+            for pending in here.messages.drain(..) {
+                let Some(message) = pending.message else { continue };
+                let PendingMessage { position, expires_at_ms, transient, .. } = pending;
+                into.appends.push(Append { lane: here.lane, position, transient, expires_at_ms, message });
+            }
+            if here.messages.capacity() > PENDING_CAPACITY_MAX {
+                here.messages = Vec::new();
+            }
+        }
+    }
+
+    fn clear(&mut self, store: &Store) {
+        store.inbox_bytes().fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+        self.lanes.clear();
+        self.settled.clear();
+        self.delivered_upto.clear();
+    }
+}
+
+impl ChannelWindow {
+    /// A window without a bound.
+    pub fn new() -> ChannelWindow {
+        ChannelWindow { limit: AtomicU32::new(0), held: AtomicU32::new(0), waiting: Mutex::default() }
+    }
+
+    /// Changes the bound, 0 for none. Returns the consumers to resume.
+    pub fn set_limit(&self, limit: u32) -> Vec<(Arc<QueueCell>, ConsumerKey)> {
+        self.limit.store(limit, Ordering::SeqCst);
+        self.drain_waiting()
+    }
+
+    /// Gives room for `count` messages back. Returns the consumers to resume.
+    pub fn release(&self, count: u32) -> Vec<(Arc<QueueCell>, ConsumerKey)> {
+        self.held.fetch_sub(count, Ordering::SeqCst);
+        if self.limit.load(Ordering::SeqCst) == 0 { Vec::new() } else { self.drain_waiting() }
+    }
+
+    /// Takes room for one message, or notes that the consumer waits for it.
+    fn take(&self, cell: &Weak<QueueCell>, key: ConsumerKey) -> bool {
+        if self.try_take() {
+            return true;
+        }
+        let mut waiting = self.waiting.lock();
+        // Room that came back between the two looks would otherwise wake nobody.
+        if self.try_take() {
+            return true;
+        }
+        if let Some(cell) = cell.upgrade() {
+            waiting.push((cell, key));
+        }
+        false
+    }
+
+    fn try_take(&self) -> bool {
+        let limit = self.limit.load(Ordering::SeqCst);
+        if limit == 0 {
+            self.held.fetch_add(1, Ordering::SeqCst);
+            return true;
+        }
+        let more = |held: u32| (held < limit).then_some(held + 1);
+        self.held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
+    }
+
+    fn drain_waiting(&self) -> Vec<(Arc<QueueCell>, ConsumerKey)> {
+        std::mem::take(&mut *self.waiting.lock())
+    }
+}
+
+impl Default for ChannelWindow {
+    fn default() -> ChannelWindow {
+        ChannelWindow::new()
+    }
+}
+
+/// What a delivery counts towards its connection's unwritten bytes.
+pub fn delivery_bytes(delivery: &Delivery) -> usize {
+    delivery.message.memory_bytes()
+}
+
+/// Ready messages that a queue keeps in memory, in bytes of each lane, while memory is plentiful.
+const WINDOW_BYTES_MAX: usize = 16 << 20;
+/// The same once all queues together hold more than the budget.
+const WINDOW_BYTES_MIN: usize = 16 << 10;
+/// How much one read from disk brings.
+const LOAD_BYTES_MAX: usize = 2 << 20;
+const LOAD_MESSAGES_MAX: usize = 8192;
+/// Changes smaller than this are not worth an update of a counter that all threads share.
+const RESIDENT_REPORT_STEP: usize = 64 << 10;
+/// A pending list that grew beyond this many messages is given back once it is taken.
+const PENDING_CAPACITY_MAX: usize = 16 << 10;
