@@ -1,7 +1,7 @@
 //! The real `leveret` binary under test: started on free ports, stopped, killed, started again.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -28,13 +28,14 @@ impl TestBroker {
     pub fn start_with(arguments: &[&str]) -> TestBroker {
         let directory = tempfile::tempdir().expect("a directory for the broker's data");
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        TestBroker::launch(Arc::new(directory), arguments)
+        TestBroker::launch(Arc::new(directory), arguments, (FREE_PORT, FREE_PORT))
     }
 
-    /// Starts the broker again on the same data, after [`TestBroker::stop`] or [`TestBroker::crash`].
+    /// Starts the broker again on the same data and ports, after [`TestBroker::stop`] or [`TestBroker::crash`].
     pub fn restart(&mut self) {
         assert!(matches!(self.child.try_wait(), Ok(Some(_))), "the broker is still running");
-        *self = TestBroker::launch(self.directory.clone(), self.arguments.clone());
+        let listen = (self.amqp, self.admin);
+        *self = TestBroker::launch(self.directory.clone(), self.arguments.clone(), listen);
     }
 
     /// Stops it with SIGTERM and checks that it went in order.
@@ -95,11 +96,16 @@ impl TestBroker {
         self.log.lock().expect("the log's reader does not panic").join("\n")
     }
 
-    fn launch(directory: Arc<tempfile::TempDir>, arguments: Vec<String>) -> TestBroker {
+    fn launch(
+        directory: Arc<tempfile::TempDir>,
+        arguments: Vec<String>,
+        (amqp, admin): (SocketAddr, SocketAddr),
+    ) -> TestBroker {
         let mut child = Command::new(broker_binary())
             .arg("--data-dir")
             .arg(directory.path().join("data"))
-            .args(["--amqp-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"])
+            .args(["--amqp-listen", &amqp.to_string(), "--admin-listen", &admin.to_string()])
+            .args(["--log-format", "json"])
             .args(&arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -193,6 +199,9 @@ fn listening(line: &str) -> Option<(String, SocketAddr)> {
     let listener = fields.get("listener")?.as_str()?.to_owned();
     Some((listener, fields.get("address")?.as_str()?.parse().ok()?))
 }
+
+/// Lets the system choose.
+const FREE_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// How long a start may take, RocksDB's recovery on a busy machine included.
 const START_LIMIT: Duration = Duration::from_secs(60);

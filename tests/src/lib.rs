@@ -1,7 +1,10 @@
-//! What the suites share: a real broker in a directory of its own, and a client that speaks in frames.
+//! What the suites share: a real broker in a directory of its own, a client that speaks in frames, and a report on
+//! scenarios that share a broker.
 
 mod broker;
 mod raw;
+mod report;
 
 pub use broker::{TestBroker, broker_binary, eventually};
-pub use raw::{Content, Incoming, RawClient};
+pub use raw::{Content, Incoming, Login, RawClient};
+pub use report::Report;

@@ -33,6 +33,30 @@ pub struct Content {
     pub body: Vec<u8>,
 }
 
+/// How a client logs in and what it negotiates.
+#[derive(Debug, Clone)]
+pub struct Login<'a> {
+    pub mechanism: &'a str,
+    pub response: &'a [u8],
+    pub capabilities: &'a [&'a str],
+    pub channel_max: u16,
+    pub frame_max: u32,
+    pub heartbeat: u16,
+}
+
+impl Default for Login<'_> {
+    fn default() -> Self {
+        Login {
+            mechanism: "PLAIN",
+            response: b"\0guest\0guest",
+            capabilities: &["consumer_cancel_notify", "connection.blocked", "authentication_failure_close"],
+            channel_max: 2047,
+            frame_max: FRAME_MAX,
+            heartbeat: 0,
+        }
+    }
+}
+
 impl Incoming {
     /// The method in it.
     pub fn method(&self) -> Result<Method<'_>> {
@@ -52,33 +76,47 @@ impl RawClient {
 
     /// Connects, logs in as guest and opens vhost `/` and channel 1.
     pub fn open(address: SocketAddr) -> Result<RawClient> {
+        RawClient::open_with(address, &Login::default())
+    }
+
+    /// Connects, does the whole handshake as `login` says and opens channel 1.
+    pub fn open_with(address: SocketAddr, login: &Login<'_>) -> Result<RawClient> {
         let mut client = RawClient::connect(address)?;
-        client.write(&PROTOCOL_HEADER)?;
-        client.expect(0, |method| matches!(method, Method::ConnectionStart { .. }))?;
-        let mut properties = Table::new();
-        let mut capabilities = Table::new();
-        for name in ["consumer_cancel_notify", "connection.blocked", "authentication_failure_close"] {
-            capabilities.insert(name, Value::Bool(true));
-        }
-        properties.insert("capabilities", Value::Table(capabilities));
-        let mut entries = Vec::new();
-        properties.encode_entries(&mut entries);
-        client.send(
-            0,
-            &Method::ConnectionStartOk {
-                client_properties: RawTable::validate(&entries)?,
-                mechanism: "PLAIN",
-                response: b"\0guest\0guest",
-                locale: "en_US",
-            },
-        )?;
+        client.log_in(login)?;
         client.expect(0, |method| matches!(method, Method::ConnectionTune { .. }))?;
-        client
-            .send(0, &Method::ConnectionTuneOk { channel_max: 2047, frame_max: FRAME_MAX, heartbeat: 0 })?;
+        client.tune(login)?;
         client.send(0, &Method::ConnectionOpen { virtual_host: "/" })?;
         client.expect(0, |method| matches!(method, Method::ConnectionOpenOk {}))?;
         client.open_channel(1)?;
         Ok(client)
+    }
+
+    /// Sends the protocol header, waits for `connection.start` and answers it.
+    pub fn log_in(&mut self, login: &Login<'_>) -> Result<()> {
+        self.write(&PROTOCOL_HEADER)?;
+        self.expect(0, |method| matches!(method, Method::ConnectionStart { .. }))?;
+        let mut properties = Table::new();
+        let mut capabilities = Table::new();
+        for name in login.capabilities {
+            capabilities.insert(*name, Value::Bool(true));
+        }
+        properties.insert("capabilities", Value::Table(capabilities));
+        let mut entries = Vec::new();
+        properties.encode_entries(&mut entries);
+        let start_ok = Method::ConnectionStartOk {
+            client_properties: RawTable::validate(&entries)?,
+            mechanism: login.mechanism,
+            response: login.response,
+            locale: "en_US",
+        };
+        self.send(0, &start_ok)
+    }
+
+    /// Sends `connection.tune-ok`, and holds to it.
+    pub fn tune(&mut self, login: &Login<'_>) -> Result<()> {
+        let &Login { channel_max, frame_max, heartbeat, .. } = login;
+        self.frame_max = frame_max;
+        self.send(0, &Method::ConnectionTuneOk { channel_max, frame_max, heartbeat })
     }
 
     /// Opens a channel.
@@ -140,6 +178,37 @@ impl RawClient {
         header.encode(1, &mut out);
         encode_body(1, &content.body, self.frame_max, &mut out);
         self.write(&out)
+    }
+
+    /// The next method must close the connection; answers it, and returns code and text.
+    pub fn expect_connection_close(&mut self) -> Result<(u16, String)> {
+        let frame = self.expect(0, |method| matches!(method, Method::ConnectionClose { .. }))?;
+        let Method::ConnectionClose { reply_code, reply_text, .. } = frame.method()? else { unreachable!() };
+        // The broker may have closed its end already.
+        let _ = self.send(0, &Method::ConnectionCloseOk {});
+        Ok((reply_code, reply_text.to_owned()))
+    }
+
+    /// The next method must close channel 1; answers it, and returns code and text.
+    pub fn expect_channel_close(&mut self) -> Result<(u16, String)> {
+        let frame = self.expect(1, |method| matches!(method, Method::ChannelClose { .. }))?;
+        let Method::ChannelClose { reply_code, reply_text, .. } = frame.method()? else { unreachable!() };
+        self.send(1, &Method::ChannelCloseOk {})?;
+        Ok((reply_code, reply_text.to_owned()))
+    }
+
+    /// Everything that comes until the broker closes or resets the connection.
+    pub fn rest(&mut self) -> Result<Vec<u8>> {
+        let mut rest = self.input.split_off(self.consumed);
+        let mut chunk = [0; 4096];
+        loop {
+            match self.socket.read(&mut chunk) {
+                Ok(0) => return Ok(rest),
+                Ok(read) => rest.extend_from_slice(&chunk[..read]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok(rest),
+                Err(error) => return Err(error).context("the broker does not close the connection"),
+            }
+        }
     }
 
     /// Sends a method.
