@@ -1,0 +1,62 @@
+//! The broker under test: one of our own, or another one that is running already.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use leveret_tests::TestBroker;
+
+/// The broker that a suite talks to.
+pub struct Subject {
+    /// `None` when it belongs to somebody else.
+    broker: Option<TestBroker>,
+    url: String,
+}
+
+impl Subject {
+    /// The broker at `LEVERET_INTEROP_URL`, else a new one.
+    pub fn start() -> Subject {
+        match std::env::var("LEVERET_INTEROP_URL") {
+            Ok(url) => Subject { broker: None, url: url.trim_end_matches('/').to_owned() },
+            Err(_) => {
+                let broker = TestBroker::start();
+                let url = format!("amqp://guest:guest@{}", broker.amqp());
+                Subject { broker: Some(broker), url }
+            }
+        }
+    }
+
+    /// Where it is, without a vhost.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        let host = self.url.rsplit('@').next().unwrap_or_default();
+        let host = host.strip_prefix("amqp://").unwrap_or(host);
+        let host = if host.contains(':') { host.to_owned() } else { format!("{host}:5672") };
+        let address = host.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+        address.unwrap_or_else(|| panic!("LEVERET_INTEROP_URL has no address: {}", self.url))
+    }
+
+    /// What [`Subject::control`] can do, separated by spaces.
+    pub fn controls(&self) -> &'static str {
+        if self.broker.is_some() { "restart crash" } else { "" }
+    }
+
+    /// Does what a scenario cannot do itself. Returns false when that is not possible here.
+    pub fn control(&mut self, request: &str) -> bool {
+        let Some(broker) = &mut self.broker else { return false };
+        match request {
+            "restart" => broker.stop(),
+            "crash" => broker.crash(),
+            _ => return false,
+        }
+        broker.restart();
+        true
+    }
+
+    /// What the broker logged, for a failure's sake.
+    pub fn log(&self) -> String {
+        self.broker.as_ref().map(TestBroker::log).unwrap_or_default()
+    }
+}
