@@ -85,6 +85,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let config = Config::load(arguments.config.as_deref(), std::env::vars_os(), &arguments.flags())?.config;
     logging::init(&config.log);
+    if let Some(files) = runtime::raise_file_limit() {
+        tracing::debug!(files, "limit on open files");
+    }
     let runtime = runtime::build(&config.runtime).context("cannot start the runtime")?;
     let result = runtime.block_on(async {
         let running = Broker::start(config).await?;

@@ -5,6 +5,7 @@
 
 use std::num::NonZeroUsize;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config;
@@ -28,6 +29,15 @@ pub fn threads(runtime: &config::Runtime) -> usize {
     }
 }
 
+/// Lets this process open as many files as it may: each connection is one. The limit that a shell hands out, often
+/// 1,024, is meant for programs that wait with `select`. Returns how many there may be, where there is a bound.
+pub fn raise_file_limit() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    // Refused only where a process may not even use what it was given; then the lower limit holds.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    getrlimit(Resource::Nofile).current
+}
+
 /// Threads for work that blocks, above all hashing passwords. Each of those hashes takes tens of megabytes for its
 /// time, so a thousand logins at once have to queue here instead of taking all memory.
 fn blocking_threads(threads: usize) -> usize {
@@ -45,6 +55,11 @@ mod tests {
     fn threads_are_as_configured_or_as_many_as_cores() {
         assert_eq!(threads(&config::Runtime { threads: 3 }), 3);
         assert!(threads(&config::Runtime { threads: 0 }) >= 1);
+    }
+
+    #[test]
+    fn the_limit_on_files_is_raised_to_what_is_allowed() {
+        assert_eq!(raise_file_limit(), getrlimit(Resource::Nofile).maximum);
     }
 
     #[test]
