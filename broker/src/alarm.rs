@@ -46,8 +46,8 @@ impl Alarms {
 
     /// The present use of memory and disk. What cannot be read counts as plenty.
     pub fn usage(&self) -> Usage {
-        let disk_free_bytes =
-            rustix::fs::statvfs(&self.data_dir).map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+        let disk_free_bytes = rustix::fs::statvfs(&self.data_dir)
+            .map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
         Usage { memory_bytes: resident_bytes().unwrap_or(0), disk_free_bytes }
     }
 
@@ -92,7 +92,8 @@ fn total_memory_bytes() -> u64 {
         let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
         Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
     });
-    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    let group =
+        std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
     machine.unwrap_or(u64::MAX).min(group.unwrap_or(u64::MAX))
 }
 

@@ -125,7 +125,8 @@ impl Broker {
             resident_bytes_max: usize::try_from(config.memory.message_bytes).unwrap_or(usize::MAX),
         });
         let session_config = Arc::new(session_config(&config));
-        let alarms = Alarms::new(&config.data_dir, config.memory.high_watermark, config.disk.free_limit_bytes);
+        let alarms =
+            Alarms::new(&config.data_dir, config.memory.high_watermark, config.disk.free_limit_bytes);
         let mut key = [0; 32];
         rand::fill(&mut key);
         Arc::new(Broker {

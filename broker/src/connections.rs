@@ -85,7 +85,8 @@ impl Connections {
 
     /// Leaves a notice for every connection.
     pub fn notice_all(&self, notice: &Notice) {
-        let outboxes: Vec<Arc<Outbox>> = self.open.lock().values().map(|entry| entry.outbox.clone()).collect();
+        let outboxes: Vec<Arc<Outbox>> =
+            self.open.lock().values().map(|entry| entry.outbox.clone()).collect();
         for outbox in outboxes {
             outbox.notice(notice.clone());
         }
@@ -107,7 +108,8 @@ impl Connections {
 
     /// All open connections, oldest first.
     pub fn list(&self) -> Vec<ConnectionInfo> {
-        let mut all: Vec<ConnectionInfo> = self.open.lock().values().map(|entry| entry.info.clone()).collect();
+        let mut all: Vec<ConnectionInfo> =
+            self.open.lock().values().map(|entry| entry.info.clone()).collect();
         all.sort_by_key(|info| info.id);
         all
     }

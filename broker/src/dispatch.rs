@@ -58,7 +58,6 @@ pub struct ConnectionHost {
     awaited: Ticket,
 }
 
-
 struct ChannelState {
     window: Arc<ChannelWindow>,
     /// Queues that this channel got messages from, with the key that holds them.
@@ -293,7 +292,11 @@ impl Host for ConnectionHost {
     }
 
     fn channel_opened(&mut self, channel: u16) -> Result<(), Fault> {
-        let state = ChannelState { window: Arc::new(ChannelWindow::new()), getters: Vec::new(), cancelled: Vec::new() };
+        let state = ChannelState {
+            window: Arc::new(ChannelWindow::new()),
+            getters: Vec::new(),
+            cancelled: Vec::new(),
+        };
         self.channels.insert(channel, state);
         self.metrics().channels_opened.fetch_add(1, Ordering::Relaxed);
         let channels = self.channels.len();
@@ -426,7 +429,9 @@ impl Host for ConnectionHost {
             channel: consume.channel,
         };
         cell.subscribe(subscription, link).map_err(|error| match error {
-            SubscribeError::InExclusiveUse => Fault::access_refused(format!("{} in exclusive use", describe(&cell))),
+            SubscribeError::InExclusiveUse => {
+                Fault::access_refused(format!("{} in exclusive use", describe(&cell)))
+            }
             SubscribeError::Gone => Fault::not_found(format!("no {}", describe(&cell))),
         })?;
         let state = ConsumerState { cell: cell.clone(), channel: consume.channel, no_ack: consume.no_ack };
@@ -633,7 +638,10 @@ fn consumer_priority(arguments: RawTable<'_>) -> Result<i32, Fault> {
 
 /// True when headers name more routing keys (`CC`, `BCC`) or could take part in routing.
 fn has_routing_headers(message: &Message) -> bool {
-    message.properties().headers().is_some_and(|headers| headers.get("CC").is_some() || headers.get("BCC").is_some())
+    message
+        .properties()
+        .headers()
+        .is_some_and(|headers| headers.get("CC").is_some() || headers.get("BCC").is_some())
 }
 
 /// A queue as RabbitMQ's texts name it.

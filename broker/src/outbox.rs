@@ -6,12 +6,12 @@
 //! Bytes bound it, not counts: a connection whose socket is slow stops being served ([`Outbox::has_room`]) and its
 //! consumers are noted as stalled; once the socket took enough, the connection resumes them.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Waker};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use leveret_core::session::state::AuthRefused;
 use leveret_core::session::host::{ConsumerKey, Delivery};
+use leveret_core::session::state::AuthRefused;
 use parking_lot::Mutex;
 
 use crate::queue_host::QueueCell;

@@ -18,7 +18,9 @@ use parking_lot::Mutex;
 
 use crate::clock;
 use crate::outbox::{Notice, Outbox};
-use crate::store::{Append, LoadRequest, LoadSink, Loaded, Pending, PendingSource, QueueUid, RecoveredLane, Store};
+use crate::store::{
+    Append, LoadRequest, LoadSink, Loaded, Pending, PendingSource, QueueUid, RecoveredLane, Store, Wake,
+};
 
 /// A message on its way into a queue, with what its publisher needs to know about it.
 pub struct Publish {
@@ -78,6 +80,8 @@ struct State {
     touched: Vec<u32>,
     /// What to read from disk once the lock is released.
     loads: Vec<(u8, Range<u64>)>,
+    /// Delivery marks to be told of once they are durable.
+    marks: Vec<(u8, u64)>,
     /// Consumed at least once: an auto-delete queue goes with its last consumer.
     had_consumers: bool,
     /// What this queue last added to the shared count of resident bytes.
@@ -160,6 +164,7 @@ impl QueueCell {
             counters: Counters::default(),
             touched: Vec::new(),
             loads: Vec::new(),
+            marks: Vec::new(),
             had_consumers: false,
             resident_reported: 0,
         };
@@ -285,6 +290,12 @@ impl QueueCell {
                         message: delivery.message,
                         remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
                     });
+                }
+                GetOutcome::NotMarked => {
+                    // Once for tens of thousands of messages.
+                    let (sender, receiver) = mpsc::sync_channel(1);
+                    self.shared.store.wake_when_durable(ticket, Arc::new(TicketWaiter(sender)));
+                    tokio::task::block_in_place(|| receiver.recv()).ok()?;
                 }
                 GetOutcome::NotLoaded(lane, range) => {
                     // Rare: a get on a queue whose front is on disk. Reading here keeps `basic.get` in its turn. A store
@@ -453,12 +464,17 @@ impl QueueCell {
         state.report_resident(&self.shared);
         let ticket = self.register(&mut state);
         let loads = std::mem::take(&mut state.loads);
+        let marks = std::mem::take(&mut state.marks);
         drop(state);
         for outbox in wakes {
             outbox.wake();
         }
         for (lane, positions) in loads {
             self.load(lane, positions, ticket);
+        }
+        if !marks.is_empty() {
+            let waiter = MarkWaiter { cell: self.this.clone(), marks };
+            self.shared.store.wake_when_durable(ticket, Arc::new(waiter));
         }
         (result, ticket)
     }
@@ -490,7 +506,13 @@ impl QueueCell {
         }
     }
 
-    fn load_request(&self, lane: u8, positions: Range<u64>, after: Ticket, sink: Arc<dyn LoadSink>) -> LoadRequest {
+    fn load_request(
+        &self,
+        lane: u8,
+        positions: Range<u64>,
+        after: Ticket,
+        sink: Arc<dyn LoadSink>,
+    ) -> LoadRequest {
         LoadRequest {
             uid: self.uid,
             lane,
@@ -531,6 +553,33 @@ impl LoadSink for QueueCell {
     }
 }
 
+/// Tells a queue that its delivery marks are durable.
+struct MarkWaiter {
+    cell: Weak<QueueCell>,
+    marks: Vec<(u8, u64)>,
+}
+
+impl Wake for MarkWaiter {
+    fn wake(&self) {
+        let Some(cell) = self.cell.upgrade().filter(|cell| !cell.is_deleted()) else { return };
+        cell.run(|machine, meta, _, effects| {
+            for (lane, position) in &self.marks {
+                machine.marked(*lane, *position);
+            }
+            machine.deliver(meta, effects);
+        });
+    }
+}
+
+/// Wakes a thread that waits for a ticket.
+struct TicketWaiter(mpsc::SyncSender<()>);
+
+impl Wake for TicketWaiter {
+    fn wake(&self) {
+        let _ = self.0.try_send(());
+    }
+}
+
 /// Somebody who waits for a load: what came, or nothing when the store failed.
 struct LoadWaiter(Mutex<Option<mpsc::SyncSender<LoadedPart>>>);
 
@@ -552,6 +601,7 @@ impl State {
             pending: &mut self.pending,
             touched: &mut self.touched,
             loads: &mut self.loads,
+            marks: &mut self.marks,
         };
         (&mut self.machine, shell, &mut self.counters)
     }
@@ -596,6 +646,7 @@ struct Shell<'a> {
     pending: &'a mut PendingBuffer,
     touched: &'a mut Vec<u32>,
     loads: &'a mut Vec<(u8, Range<u64>)>,
+    marks: &'a mut Vec<(u8, u64)>,
 }
 
 impl Shell<'_> {
@@ -644,6 +695,7 @@ impl Effects for Shell<'_> {
     fn delivered_upto(&mut self, lane: u8, position: u64) {
         self.pending.delivered_upto.retain(|(other, _)| *other != lane);
         self.pending.delivered_upto.push((lane, position));
+        self.marks.push((lane, position));
     }
 
     fn dead_letter(&mut self, lane: u8, entry: Entry, _reason: DeadReason) {

@@ -13,9 +13,7 @@ use leveret_core::message::Message;
 use leveret_core::queue::arguments::{QueueKind, QueueOptions};
 use leveret_core::queue::{Config as QueueConfig, ConnectionId};
 use leveret_core::record::Record;
-use leveret_core::session::host::{
-    Binding, ExchangeDeclare, QueueDeclare, QueueDeclared, Ticket,
-};
+use leveret_core::session::host::{Binding, ExchangeDeclare, QueueDeclare, QueueDeclared, Ticket};
 use leveret_core::vhost::{
     Change, Declarer, QueueCheck, QueueDefinition, RouteScratch, Topology, record_prefix,
 };
@@ -89,12 +87,14 @@ impl Broker {
             self.store.write_meta(created);
         }
 
-        let names: Vec<Arc<str>> = self.vhost_records.read().iter().map(|vhost| vhost.name.as_str().into()).collect();
+        let names: Vec<Arc<str>> =
+            self.vhost_records.read().iter().map(|vhost| vhost.name.as_str().into()).collect();
         // First the definitions, then one look into the store for all durable queues, then the queues.
         let mut uids = Vec::new();
         for name in &names {
-            let restored = Topology::restore(name, of_vhost(meta, name), |definition| uids.push(definition.uid))
-                .with_context(|| format!("cannot restore vhost '{name}'"))?;
+            let restored =
+                Topology::restore(name, of_vhost(meta, name), |definition| uids.push(definition.uid))
+                    .with_context(|| format!("cannot restore vhost '{name}'"))?;
             if !restored.dangling.is_empty() {
                 warn!(vhost = %name, bindings = restored.dangling.len(), "dropped bindings of what does not exist");
                 self.store.write_meta(restored.dangling);
@@ -119,7 +119,12 @@ impl Broker {
         self.vhosts.write().insert(name, vhost);
     }
 
-    fn cell(&self, vhost: &Arc<str>, definition: &QueueDefinition, lanes: &[RecoveredLane]) -> Arc<QueueCell> {
+    fn cell(
+        &self,
+        vhost: &Arc<str>,
+        definition: &QueueDefinition,
+        lanes: &[RecoveredLane],
+    ) -> Arc<QueueCell> {
         let name = definition.name.as_str().into();
         let config = queue_config(definition.durable, &definition.options);
         QueueCell::new(definition.uid, vhost.clone(), name, config, self.shared.clone(), lanes)
@@ -160,7 +165,9 @@ impl Broker {
             rand::fill(&mut random);
         }
         let declarer = Declarer { connection, user, uid: 0, random, default_kind: None };
-        if let QueueCheck::Existing(definition, cell) = vhost.topology.read().check_queue_declare(request, &declarer)? {
+        if let QueueCheck::Existing(definition, cell) =
+            vhost.topology.read().check_queue_declare(request, &declarer)?
+        {
             // Made by another connection a moment ago, its record may still be on the way to the disk.
             let after = if definition.durable { cell.created_at() } else { Ticket(0) };
             return Ok(declared(cell, after));
@@ -246,13 +253,23 @@ impl Broker {
     }
 
     /// `queue.bind` and `exchange.bind`.
-    pub fn bind(&self, vhost: &Vhost, binding: &Binding<'_>, connection: ConnectionId) -> Result<Ticket, Fault> {
+    pub fn bind(
+        &self,
+        vhost: &Vhost,
+        binding: &Binding<'_>,
+        connection: ConnectionId,
+    ) -> Result<Ticket, Fault> {
         let change = vhost.topology.write().bind(binding, connection)?;
         Ok(self.carry_out(change, true))
     }
 
     /// `queue.unbind` and `exchange.unbind`.
-    pub fn unbind(&self, vhost: &Vhost, binding: &Binding<'_>, connection: ConnectionId) -> Result<Ticket, Fault> {
+    pub fn unbind(
+        &self,
+        vhost: &Vhost,
+        binding: &Binding<'_>,
+        connection: ConnectionId,
+    ) -> Result<Ticket, Fault> {
         let change = vhost.topology.write().unbind(binding, connection)?;
         Ok(self.carry_out(change, true))
     }
@@ -288,10 +305,7 @@ fn declared(cell: &QueueCell, after: Ticket) -> QueueDeclared {
     }
 }
 
-fn of_vhost<'a>(
-    meta: &'a [(Vec<u8>, Vec<u8>)],
-    vhost: &str,
-) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+fn of_vhost<'a>(meta: &'a [(Vec<u8>, Vec<u8>)], vhost: &str) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
     let prefix = record_prefix(vhost);
     let matching = meta.iter().filter(move |(key, _)| key.starts_with(&prefix));
     matching.map(|(key, value)| (key.as_slice(), value.as_slice()))

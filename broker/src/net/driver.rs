@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use leveret_core::session::host::{Delivery, Ticket};
 use leveret_core::session::connection::Connection;
+use leveret_core::session::host::{Delivery, Ticket};
 use leveret_core::session::state::State;
 use leveret_protocol::reply_code::ReplyCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -191,7 +191,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     /// Reads into a buffer that all connections of the thread share, and keeps only the beginning of a frame.
-    fn poll_read_fresh(&mut self, buffer: &mut Vec<u8>, context: &mut Context<'_>) -> io::Result<Option<usize>> {
+    fn poll_read_fresh(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        context: &mut Context<'_>,
+    ) -> io::Result<Option<usize>> {
         buffer.resize(READ_BYTES_MAX, 0);
         let Some(read) = poll_fill(&mut self.socket, buffer, context)? else { return Ok(None) };
         let used = self.session.handle_bytes(clock::monotonic_ms(), &buffer[..read], &mut self.host);

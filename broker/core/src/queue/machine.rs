@@ -94,7 +94,8 @@ pub trait Effects {
     fn forget(&mut self, lane: u8, positions: Range<u64>);
     /// Asks the store for what it has in `positions`; answered with [`Machine::loaded`].
     fn load(&mut self, lane: u8, positions: Range<u64>);
-    /// Notes that nothing at or above `position` was ever delivered.
+    /// Notes that nothing at or above `position` was ever delivered; answered with [`Machine::marked`] once that is
+    /// durable.
     fn delivered_upto(&mut self, lane: u8, position: u64);
     /// A message died. When it is stored, the shell tells the store once it is safe elsewhere.
     fn dead_letter(&mut self, lane: u8, entry: Entry, reason: DeadReason);
@@ -120,6 +121,8 @@ pub enum GetOutcome {
     Empty,
     /// The next message is on disk: load these positions, then ask again.
     NotLoaded(u8, Range<u64>),
+    /// That it may be delivered has to be durable first: wait for [`Machine::marked`], then ask again.
+    NotMarked,
 }
 
 /// Why a consumer was refused.
@@ -166,12 +169,17 @@ pub struct Machine {
 }
 
 /// What is known about deliveries of a lane, for the redelivered flag after a crash.
+///
+/// A stored message leaves only once it is durable that it may have: after a crash it then comes back with the flag
+/// set, at any moment of the crash. The mark runs ahead of deliveries, so that they wait for it once at most.
 #[derive(Debug, Clone, Copy, Default)]
 struct DeliveryMark {
     /// One above the highest position handed out.
     upto: u64,
-    /// What the store was told: at least `upto`, ahead of it so that it is told rarely.
+    /// What the store was told: ahead of `upto`, so that it is told rarely.
     told: u64,
+    /// What the store has made durable of that.
+    safe: u64,
     /// Recovered messages below this may have been delivered before the restart.
     recovered: u64,
 }
@@ -201,7 +209,8 @@ impl Machine {
         }
         self.ready += paged.count;
         self.lanes[lane] = Lane::recovered(paged, next_position);
-        self.marks[lane] = DeliveryMark { upto: 0, told: delivered_upto, recovered: delivered_upto };
+        self.marks[lane] =
+            DeliveryMark { upto: 0, told: delivered_upto, safe: delivered_upto, recovered: delivered_upto };
     }
 
     /// Takes a message in. Nothing is handed out before [`Machine::deliver`], except on a queue with a length limit.
@@ -257,6 +266,9 @@ impl Machine {
                 self.discard_front(lane, DeadReason::Expired, effects);
                 continue;
             }
+            if !self.front_is_marked(lane, effects) {
+                break;
+            }
             if !effects.may_deliver(consumer) {
                 self.consumers.stall(consumer);
                 continue;
@@ -285,6 +297,9 @@ impl Machine {
                 let paged = self.lanes[lane].paged();
                 return GetOutcome::NotLoaded(lane as u8, paged.from..paged.upto);
             }
+        }
+        if !self.front_is_marked(lane, effects) {
+            return GetOutcome::NotMarked;
         }
         let Some(key) = self.consumers.get(consumer).map(|c| c.subscription.key) else {
             return GetOutcome::Empty;
@@ -325,10 +340,9 @@ impl Machine {
         if self.consumers.has_exclusive() || (subscription.exclusive && !self.consumers.is_empty()) {
             return Err(Refused::InExclusiveUse);
         }
-        if self.config.durable {
-            for (lane, mark) in self.marks.iter_mut().enumerate() {
-                mark.announce(lane as u8, effects);
-            }
+        if self.config.durable && self.lanes.len() == 1 {
+            // Told before the first message is there, so that it need not wait.
+            self.marks[0].announce(0, effects);
         }
         Ok(self.consumers.insert(subscription))
     }
@@ -438,6 +452,13 @@ impl Machine {
         purged
     }
 
+    /// The answer to [`Effects::delivered_upto`]. Call [`Machine::deliver`] afterwards.
+    pub fn marked(&mut self, lane: u8, position: u64) {
+        if let Some(mark) = self.marks.get_mut(usize::from(lane)) {
+            mark.safe = mark.safe.max(position);
+        }
+    }
+
     /// Stops or resumes handing out. Call [`Machine::deliver`] afterwards.
     pub fn pause(&mut self, paused: bool) {
         self.paused = paused;
@@ -529,6 +550,20 @@ impl Machine {
             return (!self.lanes[0].is_empty()).then_some(0);
         }
         self.lanes.iter().rposition(|lane| !lane.is_empty())
+    }
+
+    /// True when the message in front may leave as far as the delivery mark goes; moves the mark otherwise.
+    fn front_is_marked(&mut self, lane: usize, effects: &mut impl Effects) -> bool {
+        let Some(front) = self.lanes[lane].front().filter(|front| front.stored) else { return true };
+        let mark = &mut self.marks[lane];
+        if front.position < mark.safe {
+            return true;
+        }
+        mark.upto = mark.upto.max(front.position);
+        if mark.told <= front.position {
+            mark.announce(lane as u8, effects);
+        }
+        false
     }
 
     #[allow(clippy::too_many_arguments, reason = "the caller has taken these apart already")]

@@ -9,6 +9,7 @@ struct World {
     loads: Vec<(u8, Range<u64>)>,
     dead: Vec<(String, DeadReason)>,
     gone: Vec<u32>,
+    marks: Vec<(u8, u64)>,
     /// Messages that each consumer's connection takes before it is full.
     room: Option<usize>,
 }
@@ -38,7 +39,9 @@ impl Effects for World {
     fn load(&mut self, lane: u8, positions: Range<u64>) {
         self.loads.push((lane, positions));
     }
-    fn delivered_upto(&mut self, _: u8, _: u64) {}
+    fn delivered_upto(&mut self, lane: u8, position: u64) {
+        self.marks.push((lane, position));
+    }
     fn dead_letter(&mut self, _: u8, entry: Entry, reason: DeadReason) {
         let message = entry.message.expect("the tests keep bodies in memory");
         self.dead.push((String::from_utf8_lossy(message.body()).into_owned(), reason));
@@ -62,7 +65,7 @@ impl Rig {
     fn publish_with(&mut self, body: &str, properties: &[u8]) -> Published {
         let message = Message::new("", "q", properties, body.as_bytes());
         let published = self.machine.publish(self.meta, message, &mut self.world);
-        self.machine.deliver(self.meta, &mut self.world);
+        self.deliver();
         published
     }
     fn publish(&mut self, bodies: &str) {
@@ -84,13 +87,21 @@ impl Rig {
             subscribed: true,
         };
         let slot = self.machine.subscribe(subscription, &mut self.world)?;
-        self.machine.deliver(self.meta, &mut self.world);
+        self.deliver();
         Ok(slot)
+    }
+    /// Delivers, with a store that is done at once.
+    fn deliver(&mut self) {
+        self.machine.deliver(self.meta, &mut self.world);
+        while let Some((lane, position)) = self.world.marks.pop() {
+            self.machine.marked(lane, position);
+            self.machine.deliver(self.meta, &mut self.world);
+        }
     }
     fn settle(&mut self, consumer: u32, outcome: Settle, ids: &[u64]) {
         let ranges: Vec<Range<u64>> = ids.iter().map(|id| *id..*id + 1).collect();
         self.machine.settle(self.meta, consumer, outcome, &ranges, &mut self.world);
-        self.machine.deliver(self.meta, &mut self.world);
+        self.deliver();
     }
     fn answer_loads(&mut self) {
         while let Some((lane, range)) = self.world.loads.pop() {
@@ -107,7 +118,7 @@ impl Rig {
                 .collect();
             let upto = if found.len() == 3 { found[2].position + 1 } else { range.end };
             self.machine.loaded(lane, found.into_iter(), upto, &mut self.world);
-            self.machine.deliver(self.meta, &mut self.world);
+            self.deliver();
         }
     }
     fn delivered(&mut self) -> String {
@@ -199,6 +210,9 @@ fn get_leaves_the_rest_and_does_not_count_as_a_consumer() {
     let mut rig = Rig::new(durable());
     rig.publish("a b");
     let slot = rig.machine.getter(ConnectionId(1), ConsumerKey(9));
+    let first = rig.machine.get(rig.meta, slot, false, &mut rig.world);
+    assert!(matches!(first, GetOutcome::NotMarked));
+    rig.deliver();
     let GetOutcome::Message(delivery, remaining) = rig.machine.get(rig.meta, slot, false, &mut rig.world)
     else {
         panic!("a message is ready")
@@ -332,4 +346,28 @@ fn a_message_returned_too_often_dies() {
     assert!(rig.world.dead.is_empty());
     rig.settle(consumer, Settle::RejectRequeue, &[1]);
     assert_eq!(rig.world.dead, [("a".to_owned(), DeadReason::DeliveryLimit)]);
+}
+
+#[test]
+fn a_stored_message_leaves_only_when_a_crash_would_show_it_as_redelivered() {
+    let mut rig = Rig::new(durable());
+    let message = Message::new("", "q", PERSISTENT, b"a");
+    rig.machine.publish(rig.meta, message, &mut rig.world);
+    let subscription = Subscription {
+        connection: ConnectionId(1),
+        key: ConsumerKey(1),
+        no_ack: false,
+        exclusive: false,
+        prefetch: 0,
+        priority: 0,
+        subscribed: true,
+    };
+    rig.machine.subscribe(subscription, &mut rig.world).expect("nobody is exclusive");
+    rig.machine.deliver(rig.meta, &mut rig.world);
+    assert_eq!(rig.delivered(), "");
+    let (lane, position) = rig.world.marks.pop().expect("the store is told");
+    assert!(position > 0 && rig.world.marks.is_empty());
+    rig.machine.marked(lane, position);
+    rig.machine.deliver(rig.meta, &mut rig.world);
+    assert_eq!(rig.delivered(), "a");
 }
