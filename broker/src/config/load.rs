@@ -149,8 +149,8 @@ impl Loaded {
     }
 
     /// A variable that begins like a key, `LEVERET_STORE_...`, but names none is an error, as it would be in the file.
-    /// Other names with our prefix are not ours to judge: Kubernetes sets `LEVERET_PORT` and `LEVERET_SERVICE_HOST`
-    /// for a service of that name, and even `LEVERET_ADMIN_SERVICE_PORT`.
+    /// Other names with our prefix are not the broker's to judge: `leveretctl` has some, and Kubernetes sets
+    /// `LEVERET_PORT` and `LEVERET_SERVICE_HOST` for a service of that name, and even `LEVERET_ADMIN_SERVICE_PORT`.
     fn read_environment(
         &mut self,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -168,11 +168,12 @@ impl Loaded {
                 self.set(key, &Given::Untyped(value), origin())?;
                 continue;
             }
-            let section = variable["LEVERET_".len()..].split('_').next().unwrap_or_default().to_lowercase();
             let is_service_link = variable.contains("_SERVICE_") || variable.contains("_PORT");
+            let Some((section, rest)) = variable["LEVERET_".len()..].split_once('_') else { continue };
+            let (section, rest) = (section.to_lowercase(), rest.to_lowercase());
             if !is_service_link && KEYS.iter().any(|key| key.section() == section) {
-                let key = variable["LEVERET_".len()..].to_lowercase().replacen('_', ".", 1);
-                return Err(ConfigError::Unknown { origin: origin(), key, known: known(&section) });
+                let (key, known) = (format!("{section}.{rest}"), known(&section));
+                return Err(ConfigError::Unknown { origin: origin(), key, known });
             }
         }
         Ok(())

@@ -172,6 +172,7 @@ fn a_variable_that_looks_like_a_key_but_is_none_is_an_error() {
         "LEVERET_ADMIN_SERVICE_PORT=15672",
         "LEVERET_ADMIN_PORT=tcp://10.0.0.1:15672",
         "LEVERET_CONFIG=leveret.toml",
+        "LEVERET_LOG=debug",
         "AMQP_LISTEN=nonsense",
     ] {
         assert_eq!(load("", &[other_peoples], &[]).unwrap().config, Config::default(), "{other_peoples}");
