@@ -1,0 +1,107 @@
+//! Exit codes, and which failure gets which.
+
+use leveret_client::Error;
+use std::process::ExitCode;
+
+/// Shown at the end of `leveretctl --help`; the table and [`code_of`] say the same.
+pub const HELP: &str = "\
+Exit codes:
+    0  done
+    1  error: no connection, a broken pipe to the broker, unreadable input
+    2  wrong usage
+    3  not found: no such queue or exchange, or nothing in the queue to get
+    4  time was up before everything was done
+    5  refused: no permission, other settings than the existing ones, in use, locked
+    6  not delivered: a message reached no queue (--mandatory) or was rejected by a full one
+  130  interrupted by Ctrl-C or SIGTERM
+
+Environment:
+  LEVERET_URI  the broker, as --uri
+  LEVERET_LOG  what to log to stderr [default: warn,lapin=off]";
+
+/// Failures of the tool itself, beside those of the client library.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("the queue is empty")]
+    Empty,
+    #[error("timed out: {0}")]
+    TimedOut(String),
+    #[error("{0} of {1} messages were not delivered")]
+    Undelivered(u64, u64),
+    #[error("{0}")]
+    Usage(String),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Waits for Ctrl-C or SIGTERM, which end a command in order with code 130.
+pub async fn interrupted() -> anyhow::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupt = tokio::signal::ctrl_c() => interrupt?,
+        _ = terminate.recv() => {}
+    }
+    Err(Failure::Interrupted.into())
+}
+
+/// Says what went wrong and answers the exit code for it.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    let code = code_of(error);
+    if is_broken_pipe(error) {
+        // The reader of our output has enough: `leveretctl consume q | head -1` is no error.
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("leveretctl: {error:#}");
+    ExitCode::from(code)
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return match failure {
+            Failure::Usage(_) => 2,
+            Failure::Empty => 3,
+            Failure::TimedOut(_) => 4,
+            Failure::Undelivered(..) => 6,
+            Failure::Interrupted => 130,
+        };
+    }
+    match error.downcast_ref::<Error>() {
+        Some(Error::Uri(_) | Error::TooLong { .. }) => 2,
+        Some(Error::Refused { code: 404, .. }) => 3,
+        Some(Error::Timeout(_) | Error::GaveUp { .. }) => 4,
+        Some(Error::Refused { .. }) => 5,
+        Some(Error::Unroutable(_) | Error::Nacked) => 6,
+        _ => 1,
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn failures_have_their_documented_codes() {
+        let check = |error: anyhow::Error, expected| {
+            assert_eq!(code_of(&error), expected, "{error:#}");
+            assert!(expected == 1 || HELP.contains(&format!("{expected}  ")), "{expected} is not documented");
+        };
+        let refused = |code| Error::Refused { code, text: String::new() };
+        check(Error::Connect("refused".into()).into(), 1);
+        check(Error::Uri("no scheme".into()).into(), 2);
+        check(Failure::Usage("both --lines and --json".into()).into(), 2);
+        check(refused(404).into(), 3);
+        check(Failure::Empty.into(), 3);
+        check(Error::Timeout(std::time::Duration::from_secs(1)).into(), 4);
+        check(Failure::TimedOut("2 of 3 messages".into()).into(), 4);
+        check(refused(406).into(), 5);
+        check(refused(403).into(), 5);
+        check(Failure::Undelivered(1, 2).into(), 6);
+        check(Failure::Interrupted.into(), 130);
+        check(Err::<(), _>(refused(404)).context("declaring").expect_err("it is one"), 3);
+    }
+}
