@@ -2,9 +2,11 @@
 //! scenarios that share a broker.
 
 mod broker;
+mod proxy;
 mod raw;
 mod report;
 
 pub use broker::{TestBroker, broker_binary, eventually};
+pub use proxy::Proxy;
 pub use raw::{Content, Incoming, Login, RawClient};
 pub use report::Report;
