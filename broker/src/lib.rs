@@ -1,5 +1,6 @@
 //! Leveret, an AMQP 0-9-1 message broker: everything that touches the world around the pure core.
 
+pub mod admin;
 pub mod alarm;
 pub mod broker;
 pub mod clock;
