@@ -5,9 +5,9 @@
 //! keeps a buffer of its own, which grows with what arrives and never with what is announced.
 
 use bytes::{Bytes, BytesMut};
+use leveret_protocol::codec::Reader;
 use leveret_protocol::error::DecodeError;
 use leveret_protocol::frame::{ContentHeader, FrameKind, decode_frame};
-use leveret_protocol::method::Method;
 use leveret_protocol::properties::PropertiesView;
 use leveret_protocol::reply_code::ReplyCode;
 
@@ -29,18 +29,21 @@ pub(super) struct Flags {
 }
 
 impl<'a> Publish<'a> {
-    /// The fields, if `payload` is a well-formed `basic.publish`.
+    /// The fields, if `payload` is a well-formed `basic.publish`: [`Method::decode`] for the method that arrives most.
+    ///
+    /// [`Method::decode`]: leveret_protocol::method::Method::decode
     #[inline]
     pub(super) fn decode(payload: &'a [u8]) -> Option<Publish<'a>> {
-        if !payload.starts_with(&[0, 60, 0, 40]) {
+        // Class 60, method 40, then a reserved short.
+        let fields = payload.strip_prefix(&[0, 60, 0, 40])?.get(2..)?;
+        let mut reader = Reader::new(fields);
+        let exchange = reader.shortstr().ok()?;
+        let routing_key = reader.shortstr().ok()?;
+        let &[bits] = reader.rest() else {
             return None;
-        }
-        match Method::decode(payload) {
-            Ok(Method::BasicPublish { exchange, routing_key, mandatory, immediate }) => {
-                Some(Publish { exchange, routing_key, flags: Flags { mandatory, immediate } })
-            }
-            _ => None,
-        }
+        };
+        let flags = Flags { mandatory: bits & 1 != 0, immediate: bits & 2 != 0 };
+        Some(Publish { exchange, routing_key, flags })
     }
 }
 
