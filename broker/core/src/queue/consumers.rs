@@ -234,10 +234,10 @@ impl Consumers {
         if !consumer.gone || consumer.held > 0 {
             return false;
         }
-        if consumer.in_line {
-            if let Some(line) = self.line.get_mut(&Reverse(consumer.subscription.priority)) {
-                line.retain(|other| *other != slot);
-            }
+        if consumer.in_line
+            && let Some(line) = self.line.get_mut(&Reverse(consumer.subscription.priority))
+        {
+            line.retain(|other| *other != slot);
         }
         self.slots[slot as usize] = None;
         self.free.push(slot);

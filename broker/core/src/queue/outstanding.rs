@@ -159,7 +159,7 @@ mod tests {
             assert!(outstanding.remove(id).is_some());
         }
         assert!(outstanding.ring.len() <= RING_MIN);
-        assert_eq!(outstanding.held_by(7), [stuck..stuck + 1]);
+        assert_eq!(outstanding.held_by(7), std::slice::from_ref(&(stuck..stuck + 1)));
         assert!(outstanding.remove(stuck).is_some());
         assert!(outstanding.len() == 0 && outstanding.body_bytes() == 0);
     }
