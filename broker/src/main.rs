@@ -34,7 +34,7 @@ struct Arguments {
 
     /// Where AMQP clients connect; may be given several times [default: 127.0.0.1:5672].
     ///
-    /// 0.0.0.0:5672 is every IPv4 address of this machine, [::]:5672 every IPv6 address. Port 0 lets the system
+    /// `0.0.0.0:5672` is every IPv4 address of this machine, `[::]:5672` every IPv6 address. Port 0 lets the system
     /// choose; the banner and the log say which it was.
     #[arg(long, value_name = "ADDR:PORT", global = true)]
     amqp_listen: Vec<String>,
