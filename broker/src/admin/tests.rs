@@ -18,6 +18,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
 
@@ -204,10 +208,14 @@ impl Server {
     }
 
     async fn with(limits: Limits) -> Server {
+        Server::with_tls(limits, None).await
+    }
+
+    async fn with_tls(limits: Limits, tls: Option<TlsAcceptor>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let state = Arc::new(FakeState::new());
-        let task = tokio::spawn(serve_with(state.clone(), listener, None, limits));
+        let task = tokio::spawn(serve_with(state.clone(), listener, tls, limits));
         Server { address, state, task }
     }
 
@@ -547,4 +555,51 @@ async fn dropping_the_server_closes_listener_and_connections() {
     // Closed or reset: over in any case.
     let _ = socket.read_to_end(&mut rest).await;
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+/// A server with a new certificate for `localhost`, and a client that trusts it.
+fn tls() -> (TlsAcceptor, TlsConnector) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let certificate = made.cert.der().clone();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let provider = Arc::new(ring::default_provider());
+    let server = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![certificate.clone()], key))
+        .expect("a key that belongs to its certificate");
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).expect("a certificate");
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (TlsAcceptor::from(Arc::new(server)), TlsConnector::from(Arc::new(client)))
+}
+
+#[tokio::test]
+async fn over_tls_it_is_the_same() {
+    let (acceptor, connector) = tls();
+    let server = Server::with_tls(Limits::default(), Some(acceptor)).await;
+    let socket = TcpStream::connect(server.address).await.expect("the listener is open");
+    let name = "localhost".try_into().expect("a name");
+    let mut stream = connector.connect(name, socket).await.expect("a handshake");
+    let login = BASE64.encode("root:pw");
+    let request = format!(
+        "GET /api/whoami HTTP/1.1\r\nHost: t\r\nConnection: close\r\nAuthorization: Basic {login}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer, and a proper end");
+    assert_eq!(Answer::parse(&answer).json["name"], "root");
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_come_is_not_waited_for() {
+    let limits = Limits { handshake: Duration::from_millis(50), ..Limits::default() };
+    let server = Server::with_tls(limits, Some(tls().0)).await;
+    let mut silent = TcpStream::connect(server.address).await.expect("the listener is open");
+    let mut nothing = Vec::new();
+    silent.read_to_end(&mut nothing).await.expect("closed");
+    assert_eq!(nothing, b"");
 }
