@@ -14,9 +14,19 @@ from pika_support import (
     forget_connections,
     has_ready,
     publish,
-    round_trip,
 )
 from scenario import control, equal, fresh, scenario
+
+WHEN = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def publish_numbered(ch, exchange, number):
+    ch.basic_publish(
+        exchange,
+        f"log.{number}",
+        str(number).encode() * (1 + number * 5000),
+        pika.BasicProperties(delivery_mode=2, headers={"n": number, "when": WHEN}),
+    )
 
 
 def fill_before_restart():
@@ -36,20 +46,14 @@ def fill_before_restart():
     ch.exchange_bind(names["inner"], names["exchange"], "in")
     ch.queue_bind(names["durable"], names["inner"])
     ch.confirm_delivery()
-    for number in range(10):
-        ch.basic_publish(
-            names["exchange"],
-            f"log.{number}",
-            str(number).encode() * (1 + number * 5000),
-            pika.BasicProperties(
-                delivery_mode=2, headers={"n": number, "when": datetime(2026, 1, 1, tzinfo=timezone.utc)}
-            ),
-        )
+    for number in range(9):
+        publish_numbered(ch, names["exchange"], number)
     ch.basic_publish("", names["durable"], b"transient", pika.BasicProperties(delivery_mode=1))
     ch.basic_get(names["durable"])
     method, _, _ = ch.basic_get(names["durable"])
     ch.basic_ack(method.delivery_tag)
-    round_trip(ch)
+    # An acknowledgement is safe once a later publish on its channel is confirmed.
+    publish_numbered(ch, names["exchange"], 9)
     return names
 
 
@@ -70,7 +74,7 @@ def check_after_restart(names):
             break
         number = properties.headers["n"]
         equal(len(body), 1 + number * 5000, f"bytes of message {number}")
-        equal(properties.headers["when"], datetime(2026, 1, 1, tzinfo=timezone.utc), "header")
+        equal(properties.headers["when"], WHEN, "header")
         equal((method.exchange, method.routing_key), (names["exchange"], f"log.{number}"), "exchange and key")
         found.append((number, method.redelivered))
     equal([number for number, _ in found], [0, 2, 3, 4, 5, 6, 7, 8, 9], "persistent messages")
@@ -97,10 +101,10 @@ def durable_things_survive_a_crash():
 @scenario(needs="restart")
 def shutdown_closes_connections_with_320():
     connection = connect()
-    ch = connection.channel()
+    connection.channel()
     control("restart")
     with connection_error(320, "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'"):
-        round_trip(ch)
+        connection.process_data_events(10)
 
 
 @scenario(needs="restart")

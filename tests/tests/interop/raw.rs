@@ -248,7 +248,7 @@ fn limits_out_of_range_are_refused(address: SocketAddr) -> Result<()> {
         ),
         (
             Login { channel_max: 0, ..default.clone() },
-            "negotiated channel_max = 0 is higher than the maximum allowed value",
+            "negotiated channel_max = 0 (no limit) is higher than the maximum allowed value",
         ),
     ] {
         let mut client = RawClient::connect(address)?;

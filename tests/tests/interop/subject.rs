@@ -1,6 +1,7 @@
 //! The broker under test: one of our own, or another one that is running already.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::process::{Command, Stdio};
 
 use leveret_tests::TestBroker;
 
@@ -40,18 +41,28 @@ impl Subject {
 
     /// What [`Subject::control`] can do, separated by spaces.
     pub fn controls(&self) -> &'static str {
-        if self.broker.is_some() { "restart crash" } else { "" }
+        match self.broker {
+            Some(_) => "restart crash",
+            None if std::env::var_os(RESTART_COMMAND).is_some() => "restart",
+            None => "",
+        }
     }
 
     /// Does what a scenario cannot do itself. Returns false when that is not possible here.
     pub fn control(&mut self, request: &str) -> bool {
-        let Some(broker) = &mut self.broker else { return false };
-        match request {
-            "restart" => broker.stop(),
-            "crash" => broker.crash(),
+        match (&mut self.broker, request) {
+            (Some(broker), "restart") => broker.stop(),
+            (Some(broker), "crash") => broker.crash(),
+            (None, "restart") => {
+                let Ok(command) = std::env::var(RESTART_COMMAND) else { return false };
+                let status = Command::new("sh").args(["-c", &command]).stdout(Stdio::null()).status();
+                return status.is_ok_and(|status| status.success());
+            }
             _ => return false,
         }
-        broker.restart();
+        if let Some(broker) = &mut self.broker {
+            broker.restart();
+        }
         true
     }
 
@@ -60,3 +71,6 @@ impl Subject {
         self.broker.as_ref().map(TestBroker::log).unwrap_or_default()
     }
 }
+
+/// Names the shell command that restarts a broker that is not ours.
+const RESTART_COMMAND: &str = "LEVERET_INTEROP_RESTART";
