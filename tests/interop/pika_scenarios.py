@@ -7,6 +7,7 @@ import pika_publishing  # noqa: F401
 import pika_consuming  # noqa: F401
 import pika_asyncio  # noqa: F401
 import pika_persistence  # noqa: F401
+import pika_queue_features  # noqa: F401
 from pika_support import cleanup
 from scenario import run
 
