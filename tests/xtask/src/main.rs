@@ -3,8 +3,8 @@
 //! Each one first looks for the system packages it needs and installs them where it may, so that a machine with git, a
 //! C compiler, Python and the Rust toolchain is enough to begin with. It depends on nothing that takes time to build.
 //!
-//! Programs and the broker are built in one profile, release, because RocksDB's C++ takes minutes per profile. Linting
-//! is the exception: it compiles no C++ at all.
+//! Programs and the broker are built in one profile, release: what is tested is what runs, and is compiled once. Linting
+//! is the exception, and compiles no C++ at all.
 
 mod lint;
 mod packages;
@@ -99,4 +99,10 @@ fn root() -> PathBuf {
 fn release_folder() -> Result<PathBuf> {
     let this = std::env::current_exe()?;
     Ok(this.parent().unwrap_or(Path::new(".")).to_path_buf())
+}
+
+/// The file in which the build script of the broker says how far it is with RocksDB.
+fn rocksdb_progress() -> Result<PathBuf> {
+    let release = release_folder()?;
+    Ok(release.parent().unwrap_or(Path::new(".")).join("rocksdb").join("progress"))
 }

@@ -5,14 +5,16 @@ use std::os::unix::process::CommandExt;
 use anyhow::{Context, Result};
 
 use crate::packages::{self, Purpose};
-use crate::step::{Steps, execute};
+use crate::step::{Steps, execute_watching};
 
 /// Builds the broker in release and replaces this process by it, so that signals and its exit code are its own.
 pub fn run(arguments: &[String]) -> Result<()> {
     let mut steps = Steps::new("run", 3);
     steps.step("system packages", || packages::ensure(Purpose::Build))?;
     steps.step("build the broker (the first time compiles RocksDB, which takes minutes)", || {
-        execute(crate::cargo("build").args(["--release", "--package", "leveret-broker", "--bin", "leveret"]))
+        let mut command = crate::cargo("build");
+        command.args(["--release", "--package", "leveret-broker", "--bin", "leveret"]);
+        execute_watching(&mut command, &crate::rocksdb_progress()?)
     })?;
     let leveret = crate::release_folder()?.join("leveret");
     let mut command = std::process::Command::new(&leveret);

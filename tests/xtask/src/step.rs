@@ -1,10 +1,13 @@
 //! Steps: what is being done, what it takes, how long it took.
 //!
-//! Where standard error is no terminal, as in CI, a line a minute says that a silent step is still running: cargo
-//! prints nothing while RocksDB's C++ compiles, and that takes minutes.
+//! Cargo prints nothing while a build script runs, and that of the broker takes minutes to compile RocksDB. It keeps a
+//! file on how far it is, which is repeated here. Where standard error is no terminal, as in CI, a line a minute says
+//! that a silent step is still running.
 
 use std::fmt;
+use std::fs;
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -44,28 +47,51 @@ impl Steps {
 
 /// Prints `command` and waits for it to succeed.
 pub fn execute(command: &mut Command) -> Result<()> {
+    execute_reporting(command, None)
+}
+
+/// Like [`execute`], and prints what is in the file `progress` whenever that changes.
+pub fn execute_watching(command: &mut Command, progress: &Path) -> Result<()> {
+    execute_reporting(command, Some(progress.to_owned()))
+}
+
+fn execute_reporting(command: &mut Command, progress: Option<PathBuf>) -> Result<()> {
     eprintln!("      $ {}", Line(command));
     let name = command.get_program().to_string_lossy().into_owned();
-    let (done, waiting) = mpsc::channel::<()>();
-    let reporter = (!std::io::stderr().is_terminal()).then(|| {
-        let started = Instant::now();
-        std::thread::spawn(move || {
-            while waiting.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("      ... running for {}", Elapsed(started.elapsed()));
-            }
-        })
-    });
+    let (done, ended) = mpsc::channel::<()>();
+    let reporter = std::thread::spawn(move || report(&ended, progress.as_deref()));
     let status = command.status();
     drop(done);
-    if let Some(reporter) = reporter {
-        // The reporter cannot panic with anything worth repeating; its end is all that matters here.
-        let _ = reporter.join();
-    }
+    // The reporter cannot panic with anything worth repeating; its end is all that matters here.
+    let _ = reporter.join();
     let status = status.with_context(|| format!("cannot start {name}"))?;
     if !status.success() {
         bail!("{} ended with {status}", Line(command));
     }
     Ok(())
+}
+
+/// Prints lines about a command until it has `ended`.
+fn report(ended: &mpsc::Receiver<()>, progress: Option<&Path>) {
+    let terminal = std::io::stderr().is_terminal();
+    // Cargo's progress bar may be on the line, and is drawn again soon.
+    let clear = if terminal { "\r\x1b[K" } else { "" };
+    let read = || progress.and_then(|file| fs::read_to_string(file).ok());
+    // What an interrupted build has left behind is no news.
+    let mut known = read();
+    let started = Instant::now();
+    let mut printed = started;
+    while ended.recv_timeout(Duration::from_secs(1)) == Err(mpsc::RecvTimeoutError::Timeout) {
+        let now = read();
+        if let Some(news) = now.as_deref().filter(|_| now != known) {
+            eprintln!("{clear}      ... {news}, {} so far", Elapsed(started.elapsed()));
+            printed = Instant::now();
+        } else if !terminal && printed.elapsed() >= Duration::from_secs(60) {
+            eprintln!("      ... running for {}", Elapsed(started.elapsed()));
+            printed = Instant::now();
+        }
+        known = now;
+    }
 }
 
 /// A duration as people say it: `0.4 s`, `12 min 19 s`.

@@ -6,7 +6,7 @@
 use anyhow::Result;
 
 use crate::packages::{self, Purpose};
-use crate::step::{Steps, execute};
+use crate::step::{Steps, execute, execute_watching};
 
 /// Runs all tests, or those that `arguments` select; `long` asks for the long form of those that have one.
 pub fn test(arguments: &[String], long: bool) -> Result<()> {
@@ -14,7 +14,9 @@ pub fn test(arguments: &[String], long: bool) -> Result<()> {
     steps.step("system packages", || packages::ensure(Purpose::Test))?;
     steps.step("build everything (the first time compiles RocksDB, which takes minutes)", || {
         // The suites start the broker and the clients as programs, which `cargo test` alone would not build.
-        execute(crate::cargo("build").args(["--release", "--workspace", "--bins", "--examples", "--tests"]))
+        let mut command = crate::cargo("build");
+        command.args(["--release", "--workspace", "--bins", "--examples", "--tests"]);
+        execute_watching(&mut command, &crate::rocksdb_progress()?)
     })?;
     steps.step("test", || {
         let mut command = crate::cargo("test");
