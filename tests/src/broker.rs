@@ -2,11 +2,13 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use crate::program::broker_binary;
 
 /// A running broker with a data directory that goes away with it.
 pub struct TestBroker {
@@ -141,28 +143,6 @@ impl Drop for TestBroker {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The broker to test: `LEVERET_BIN`, else the one beside this test's executable, built when it is not there.
-pub fn broker_binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("LEVERET_BIN") {
-        return path.into();
-    }
-    let test = std::env::current_exe().expect("a test knows its own path");
-    let profile = test.parent().and_then(Path::parent).expect("tests run from target/<profile>/deps");
-    let binary = profile.join("leveret");
-    static BUILT: std::sync::OnceLock<()> = std::sync::OnceLock::new();
-    BUILT.get_or_init(|| {
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "leveret-broker"]);
-        build.arg("--target-dir").arg(profile.parent().expect("target"));
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        let status = build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).status();
-        assert!(status.is_ok_and(|status| status.success()), "cargo build --package leveret-broker");
-    });
-    binary
 }
 
 /// Asks `check` until it answers or the time is over.

@@ -2,11 +2,13 @@
 //! scenarios that share a broker.
 
 mod broker;
+mod program;
 mod proxy;
 mod raw;
 mod report;
 
-pub use broker::{TestBroker, broker_binary, eventually};
+pub use broker::{TestBroker, eventually};
+pub use program::{broker_binary, client_example, leveretctl_binary};
 pub use proxy::Proxy;
 pub use raw::{Content, Incoming, Login, RawClient};
 pub use report::Report;

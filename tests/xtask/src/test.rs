@@ -22,6 +22,7 @@ pub fn test(arguments: &[String], long: bool) -> Result<()> {
         let mut command = crate::cargo("test");
         command.args(["--release", "--workspace", "--no-fail-fast"]);
         command.env("LEVERET_BIN", crate::release_folder()?.join("leveret"));
+        command.env("LEVERET_TEST_BUILT", "1");
         if !arguments.is_empty() {
             command.arg("--").args(arguments);
         }
