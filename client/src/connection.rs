@@ -22,6 +22,7 @@ use crate::{
 use futures_util::StreamExt;
 use lapin::{ConnectionProperties, uri::AMQPUri};
 use std::{
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -52,7 +53,7 @@ struct Shared {
 }
 
 /// How to connect. Start with [`Connection::builder`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ConnectionBuilder {
     uri: String,
     name: Option<String>,
@@ -277,6 +278,13 @@ impl ConnectionBuilder {
     }
 }
 
+impl fmt::Debug for ConnectionBuilder {
+    /// Without the URI, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionBuilder").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 impl From<&Link> for Status {
     fn from(link: &Link) -> Status {
         match link {
@@ -345,9 +353,16 @@ impl Supervisor {
                     info!(epoch = live.epoch, attempts = attempt + 1, "connected to the broker again");
                     return Ok(live);
                 }
-                Err(error) => error.to_string(),
+                Err(error @ Error::Refused { .. }) => {
+                    // The broker is there and says no: waiting alone may not help.
+                    warn!(attempt, %error, "the broker refuses the connection or its topology");
+                    error.to_string()
+                }
+                Err(error) => {
+                    debug!(attempt, %error, "reconnecting failed");
+                    error.to_string()
+                }
             };
-            debug!(attempt, error = last, "reconnecting failed");
             self.link.send_replace(Link::Down { last_error: last.clone() });
             if self.options.backoff.exhausted(lost_at.elapsed()) {
                 return Err(Closing::GaveUp(Error::GaveUp { after: lost_at.elapsed(), last }));

@@ -1,8 +1,11 @@
 //! Consuming, over reconnects.
 //!
 //! A [`Consumer`] yields deliveries; one driver task owns the channel, forwards deliveries and sends acknowledgements.
-//! When the channel or the connection is lost it subscribes again on the next link: the connection's topology is
-//! declared first, then the private queue (if that is what is consumed), prefetch, and the consumer itself.
+//! When the channel or the connection is lost it subscribes again: after a reconnect the connection has declared its
+//! topology already; then come the private queue (if that is what is consumed), the prefetch, and the consumer itself.
+//!
+//! A queue that is deleted while the connection stands is not created again behind the back of whoever deleted it: the
+//! consumer waits for it to come back, and ends when [`ConsumerBuilder::refusal_patience`] is over.
 //!
 //! Every subscription is a new *epoch*. The broker puts everything that was unacknowledged in the old epoch back into
 //! the queue and delivers it again (with `redelivered` set), so

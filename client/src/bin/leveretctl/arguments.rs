@@ -25,8 +25,8 @@ pub struct Arguments {
 pub struct Connect {
     /// Broker, user, password and vhost: amqp://user:password@host:port/vhost
     ///
-    /// Write the vhost / as %2f. amqps:// uses TLS. A password in the environment is seen by fewer than one in the
-    /// arguments.
+    /// Write the vhost / as %2f. amqps:// uses TLS and trusts the system's certificates, or those in the file that
+    /// SSL_CERT_FILE names. A password in the environment is seen by fewer than one in the arguments.
     #[arg(
         long,
         global = true,
