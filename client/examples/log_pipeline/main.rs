@@ -29,11 +29,11 @@ mod store;
 mod store_file;
 mod tail;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use leveret_client::{Backoff, Binding, Connection, Exchange, Queue, Topology};
 use std::{io::IsTerminal, path::PathBuf, time::Duration};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
@@ -135,55 +135,60 @@ struct Workers {
 }
 
 async fn all(
-    workers: &Workers,
+    connections: &Workers,
     options: &collector::Options,
     store: PathBuf,
     stopped: Stopped,
 ) -> anyhow::Result<()> {
     let (end, ended) = watch::channel(false);
-    let (stored, mut store_progress) = watch::channel(None);
-    let (analysed, mut analyser_progress) = watch::channel(None);
-    let (printed, mut alert_progress) = watch::channel(0);
-    let storing = {
-        let (connection, ended) = (workers.store.clone(), ended.clone());
-        tokio::spawn(async move { store::run(&connection, &store, ended, stored).await })
-    };
-    let analysing = {
-        let (connection, ended) = (workers.analyser.clone(), ended.clone());
-        tokio::spawn(async move { analyser::run(&connection, ended, analysed).await })
-    };
-    let alerting = {
-        let connection = workers.alerts.clone();
-        tokio::spawn(async move { alerts::run(&connection, ended, printed).await })
-    };
-    let collected = collector::run(&workers.collector, options, stopped.clone()).await?;
-    if !*stopped.borrow()
-        && let Some(last) = collected.last_id
-    {
-        // Queues are in order: who has had the last line has had all.
+    let (stored, store_progress) = watch::channel(None);
+    let (analysed, analyser_progress) = watch::channel(None);
+    let (printed, alert_progress) = watch::channel(0);
+    let mut workers = JoinSet::new();
+    let (connection, until) = (connections.store.clone(), ended.clone());
+    workers.spawn(async move { store::run(&connection, &store, until, stored).await });
+    let (connection, until) = (connections.analyser.clone(), ended.clone());
+    workers.spawn(async move { analyser::run(&connection, until, analysed).await });
+    let connection = connections.alerts.clone();
+    workers.spawn(async move { alerts::run(&connection, ended, printed).await });
+
+    let collecting = async {
+        let collected = collector::run(&connections.collector, options, stopped.clone()).await?;
         let through =
-            |progress: &Option<Handled>| progress.as_ref().is_some_and(|handled| handled.id == last);
+            everything_handled(collected.last_id, store_progress, analyser_progress, alert_progress);
         let mut stopped = stopped.clone();
-        let finished = async {
-            store_progress.wait_for(through).await.context("the store worker ended")?;
-            let alerts = analyser_progress.wait_for(through).await.context("the analyser ended")?;
-            let published = alerts.as_ref().map_or(0, |handled| handled.alerts);
-            drop(alerts);
-            alert_progress
-                .wait_for(|printed| *printed >= published)
-                .await
-                .context("the alert worker ended")?;
-            anyhow::Ok(())
-        };
         tokio::select! {
-            outcome = finished => outcome?,
-            _ = stopped.wait_for(|stop| *stop) => {}
+            outcome = through => outcome,
+            _ = stopped.wait_for(|stop| *stop) => Ok(()),
         }
-    }
+    };
+    let outcome = tokio::select! {
+        outcome = collecting => outcome,
+        Some(early) = workers.join_next() => early?.and_then(|()| bail!("a worker ended by itself")),
+    };
     end.send_replace(true);
-    storing.await??;
-    analysing.await??;
-    alerting.await??;
+    while let Some(ended) = workers.join_next().await {
+        ended??;
+    }
+    outcome
+}
+
+/// Waits until the line with the last id, and with it everything before, has gone through all workers.
+async fn everything_handled(
+    last_id: Option<String>,
+    mut store: watch::Receiver<Option<Handled>>,
+    mut analyser: watch::Receiver<Option<Handled>>,
+    mut alerts: watch::Receiver<u64>,
+) -> anyhow::Result<()> {
+    let Some(last) = last_id else { return Ok(()) };
+    let through = |progress: &Option<Handled>| progress.as_ref().is_some_and(|handled| handled.id == last);
+    store.wait_for(through).await.context("the store worker ended")?;
+    let published =
+        analyser.wait_for(through).await.context("the analyser ended")?.as_ref().map(|h| h.alerts);
+    alerts
+        .wait_for(|printed| *printed >= published.unwrap_or_default())
+        .await
+        .context("the alert worker ended")?;
     Ok(())
 }
 
