@@ -454,6 +454,6 @@ fn session_config(config: &Config) -> SessionConfig {
 /// Users whose verified passwords are remembered.
 const VERIFIED_MAX: usize = 4096;
 /// How long closing handshakes may take at a stop.
-const CLOSE_GRACE: Duration = Duration::from_secs(3);
+const CLOSE_GRACE: Duration = Duration::from_millis(1500);
 /// How long connections have to read that the broker fails.
 const FAILURE_GRACE: Duration = Duration::from_millis(200);

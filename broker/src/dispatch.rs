@@ -116,6 +116,11 @@ impl ConnectionHost {
         }
     }
 
+    /// Why publishers have to wait at present.
+    pub fn alarm(&self) -> Option<&'static str> {
+        self.broker.alarms().reason()
+    }
+
     /// Counts bytes on the wire.
     pub fn note_traffic(&self, read: u64, written: u64) {
         let metrics = self.metrics();

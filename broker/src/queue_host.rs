@@ -184,21 +184,22 @@ impl QueueCell {
 
     /// Takes a batch of messages in. Returns when they are safe; refused ones go to `rejected`.
     pub fn publish(&self, batch: &mut Vec<Publish>, rejected: &mut Vec<(u16, u64)>) -> Ticket {
-        if self.is_deleted() {
-            // A queue that went away confirms what was on its way to it, as RabbitMQ does.
-            batch.clear();
-            return Ticket(0);
-        }
-        self.run(|machine, meta, counters, effects| {
+        let publish = |state: &mut State, meta, cell: &QueueCell| {
+            if cell.is_deleted() {
+                // A queue that went away confirms what was on its way to it, as RabbitMQ does.
+                batch.clear();
+                return;
+            }
+            let (machine, mut shell, counters) = state.split(cell);
             counters.published += batch.len() as u64;
             for publish in batch.drain(..) {
-                if machine.publish(meta, publish.message, effects) == Published::Rejected {
+                if machine.publish(meta, publish.message, &mut shell) == Published::Rejected {
                     rejected.push((publish.channel, publish.sequence));
                 }
             }
-            machine.deliver(meta, effects);
-        })
-        .1
+            machine.deliver(meta, &mut shell);
+        };
+        self.run_with_state(publish).1
     }
 
     /// Ends deliveries and hands out what that makes possible. Returns how many there were.

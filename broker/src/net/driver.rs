@@ -52,8 +52,10 @@ pub enum End {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// A driver for a fresh socket.
-    pub fn new(socket: S, session: Connection<ConnectionHost>, host: ConnectionHost) -> Driver<S> {
+    pub fn new(socket: S, mut session: Connection<ConnectionHost>, host: ConnectionHost) -> Driver<S> {
         let outbox = host.outbox().clone();
+        // Later changes come as notices.
+        session.blocked(host.alarm());
         Driver {
             socket,
             session,
@@ -228,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Publishers wait while memory or disk is short, while the store is behind, and while they do not read what is
     /// sent to them. Consumers go on.
     fn may_read(&mut self) -> bool {
-        if self.session.pending_output() > OUTPUT_MAX * 2 || self.carry.len() > CARRY_MAX {
+        if self.session.pending_output() > OUTPUT_UNREAD_MAX || self.carry.len() > CARRY_MAX {
             return false;
         }
         if self.session.is_blocked() {
@@ -308,6 +310,9 @@ thread_local! {
 const READ_BYTES_MAX: usize = 128 << 10;
 /// Output at which a connection takes no more deliveries for now.
 const OUTPUT_MAX: usize = 256 << 10;
+/// Output at which nothing more is read from a peer that does not read either. Far above what deliveries come to: a
+/// client may well write for a while before it reads, and would wait for us for ever.
+const OUTPUT_UNREAD_MAX: usize = 64 << 20;
 /// What a session may leave unread: while a login is checked it reads nothing, and clients wait for the answer.
 const CARRY_MAX: usize = 64 << 20;
 /// Bytes waiting to be written at which publishers wait for the store.
