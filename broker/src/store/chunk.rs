@@ -146,6 +146,21 @@ pub(super) struct Volume {
     pub bytes: u64,
 }
 
+impl Volume {
+    pub(super) fn subtract(&mut self, other: Volume) {
+        self.messages = self.messages.saturating_sub(other.messages);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+    }
+
+    pub(super) fn add(&mut self, other: Volume) {
+        *self = self.plus(other);
+    }
+
+    pub(super) fn plus(self, other: Volume) -> Volume {
+        Volume { messages: self.messages + other.messages, bytes: self.bytes + other.bytes }
+    }
+}
+
 impl ChunkMeta {
     /// The position after its last one.
     #[inline]
@@ -438,7 +453,7 @@ impl<'a> ChunkReader<'a> {
 }
 
 impl StoredMessage<'_> {
-    pub(super) fn body_bytes(&self) -> usize {
+    fn body_bytes(&self) -> usize {
         self.parts.len() - self.body_start()
     }
 

@@ -31,8 +31,9 @@ pub const SOON_MS: u64 = 10;
 const PIPELINE_BYTES: usize = 256 * 1024;
 /// How often it looks whether there is that much.
 const PIPELINE_POLL: Duration = Duration::from_micros(500);
-/// A write batch is written when it exceeds this; a generation may take several.
-const BATCH_BYTES_MAX: usize = 4 << 20;
+/// A write batch is written when it exceeds this; a generation may take several. What RocksDB then copies is still in
+/// the processor's cache.
+const BATCH_BYTES_MAX: usize = 512 * 1024;
 /// Index entries read at once when settling leaves a window.
 const PREFETCH_CHUNKS: usize = 256;
 /// A settled range that reaches this many positions past the window is deleted in the background.

@@ -77,9 +77,7 @@ impl Lane {
 
     /// Takes note of a chunk that was just added to the write batch.
     pub(super) fn push(&mut self, chunk: ChunkMeta, window_chunks_max: usize) {
-        let volume = chunk.volume();
-        self.live.messages += volume.messages;
-        self.live.bytes += volume.bytes;
+        self.live.add(chunk.volume());
         self.log_bytes += u64::from(chunk.log_bytes);
         match self.kind {
             Kind::Persistent => {
@@ -215,18 +213,6 @@ impl Lane {
     /// The key of its chunk that begins at `first`.
     pub(super) fn key(&self, first: u64) -> IdxKey {
         IdxKey { uid: self.uid, lane: self.lane, kind: self.kind, first }
-    }
-}
-
-impl Volume {
-    pub(super) fn subtract(&mut self, other: Volume) {
-        self.messages = self.messages.saturating_sub(other.messages);
-        self.bytes = self.bytes.saturating_sub(other.bytes);
-    }
-
-    pub(super) fn add(&mut self, other: Volume) {
-        self.messages += other.messages;
-        self.bytes += other.bytes;
     }
 }
 

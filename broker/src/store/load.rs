@@ -1,7 +1,7 @@
 //! Reading messages back, for queues that keep only a window of their backlog in memory.
 //!
-//! A load waits until the generation it depends on is written, then walks `idx` from the position asked for and
-//! reads whole chunks. Persistent and transient chunks of a lane are interleaved by position.
+//! A load waits until the generation it depends on is written, then walks `idx` from the position asked for to see
+//! which chunks it needs, and reads them whole. Persistent and transient chunks of a lane are interleaved by position.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use leveret_core::message::Message;
 use leveret_core::session::host::Ticket;
 use parking_lot::{Condvar, Mutex};
 
-use super::chunk::{CHUNK_POSITIONS_MAX, ChunkMeta, ChunkReader, Damaged};
+use super::chunk::{CHUNK_POSITIONS_MAX, ChunkMeta, ChunkReader, Damaged, Volume};
 use super::commit::{Shared, spawn};
 use super::keys::{self, IdxKey, Kind};
 use super::rocks::{IdxScan, Rocks};
@@ -28,9 +28,9 @@ pub struct LoadRequest {
     pub from: u64,
     /// The position after the last one wanted.
     pub upto: u64,
-    /// Stop after this many messages.
+    /// Stop with the chunk that reaches so many messages: at most 255 more.
     pub max_messages: usize,
-    /// Stop after this many bytes of bodies, but not before one message.
+    /// Stop with the chunk that reaches so many bytes of bodies.
     pub max_bytes: usize,
     /// What was appended by then has to be found.
     pub after: Ticket,
@@ -142,57 +142,70 @@ pub(super) fn spawn_reader(shared: Arc<Shared>, rocks: Arc<Rocks>) -> Result<Joi
 
 /// Reads what `request` asks for; the second value is where the next request should begin.
 fn load(rocks: &Rocks, request: &LoadRequest) -> Result<(Vec<Loaded>, u64), StoreError> {
+    let (chunks, next_position) = plan(rocks, request)?;
+    let mut messages = Vec::with_capacity(chunks.iter().map(|(_, chunk)| chunk.live.len() as usize).sum());
+    for (key, chunk) in &chunks {
+        read_chunk(rocks, *key, chunk, &mut messages)?;
+    }
+    if !messages.is_sorted_by_key(|loaded| loaded.position) {
+        messages.sort_unstable_by_key(|loaded| loaded.position);
+    }
+    Ok((messages, next_position))
+}
+
+/// Which chunks to read, each with `live` cut down to what is wanted of it, and how far that reaches.
+fn plan(rocks: &Rocks, request: &LoadRequest) -> Result<(Vec<(IdxKey, ChunkMeta)>, u64), StoreError> {
     let mut scans =
         [Scan::new(rocks, request, Kind::Persistent)?, Scan::new(rocks, request, Kind::Transient)?];
-    let mut messages: Vec<Loaded> = Vec::new();
-    let mut bytes = 0;
-    let mut in_order = true;
-    // Chunks in the order of their first positions. All messages in chunks not yet read come at or after `bound`.
-    let bound = loop {
+    let mut chunks: Vec<(IdxKey, ChunkMeta)> = Vec::new();
+    let mut planned = Volume::default();
+    let mut end = 0;
+    let reached = |volume: Volume| {
+        volume.messages > 0
+            && (volume.messages >= request.max_messages as u64 || volume.bytes >= request.max_bytes as u64)
+    };
+    // Chunks in the order of their first positions: all that are not yet planned lie at or after the next one's.
+    let next_position = loop {
         let next = match (scans[0].first(), scans[1].first()) {
             (Some(a), Some(b)) if b < a => 1,
             (None, Some(_)) => 1,
-            (Some(_), _) => 0,
-            (None, None) => break request.upto,
+            _ => 0,
         };
-        let Some((key, chunk)) = scans[next].current.take() else { break request.upto };
-        // Messages of an overlapping chunk of the other kind may still come before some of those read.
-        let complete = match messages.last() {
-            Some(last) if in_order && last.position < key.first => messages.len(),
-            _ => messages.iter().filter(|loaded| loaded.position < key.first).count(),
-        };
-        if complete > 0 && (complete >= request.max_messages || bytes >= request.max_bytes) {
-            break key.first.min(request.upto);
+        let Some((key, mut chunk)) = scans[next].current.take() else { break request.upto };
+        if reached(planned) {
+            // A chunk of the other kind may have begun inside one that is planned: what it holds comes first.
+            let overlap = end > key.first;
+            let complete = |(_, chunk): &(IdxKey, ChunkMeta)| chunk.clone().settle(0, key.first);
+            let complete = if overlap {
+                chunks.iter().map(complete).fold(Volume::default(), Volume::plus)
+            } else {
+                planned
+            };
+            if reached(complete) {
+                break key.first.min(request.upto);
+            }
         }
         scans[next].advance()?;
-        let begin = messages.len();
-        bytes += read_chunk(rocks, request, key, &chunk, &mut messages)?;
-        if let (Some(last), Some(first)) = (messages[..begin].last(), messages.get(begin)) {
-            in_order &= last.position < first.position;
-        }
+        chunk.settle(0, request.from);
+        chunk.settle(request.upto, u64::MAX);
+        planned = planned.plus(chunk.volume());
+        end = end.max(chunk.end());
+        chunks.push((key, chunk));
     };
-    if !in_order {
-        messages.sort_unstable_by_key(|loaded| loaded.position);
+    for (_, chunk) in chunks.iter_mut().filter(|(_, chunk)| chunk.end() > next_position) {
+        chunk.settle(next_position, u64::MAX);
     }
-    messages.truncate(messages.partition_point(|loaded| loaded.position < bound));
-    let max_messages = request.max_messages.max(1);
-    if messages.len() > max_messages {
-        // Chunks are read whole; what is over is left to the next request.
-        let next_position = messages[max_messages].position;
-        messages.truncate(max_messages);
-        return Ok((messages, next_position));
-    }
-    Ok((messages, bound))
+    chunks.retain(|(_, chunk)| !chunk.live.is_empty());
+    Ok((chunks, next_position))
 }
 
-/// Appends the live messages of a chunk that the request asks for; returns the bytes of their bodies.
+/// Appends the live messages of a chunk.
 fn read_chunk(
     rocks: &Rocks,
-    request: &LoadRequest,
     key: IdxKey,
     chunk: &ChunkMeta,
     messages: &mut Vec<Loaded>,
-) -> Result<usize, StoreError> {
+) -> Result<(), StoreError> {
     let damaged = |why| StoreError::Damaged {
         what: format!("chunk {:#x} of queue {} at position {}", chunk.id, key.uid, key.first),
         why,
@@ -201,25 +214,25 @@ fn read_chunk(
         // Settled and removed since the index was read?
         let mut scan = rocks.scan_idx(&key.encode(), &IdxKey { first: key.first + 1, ..key }.encode());
         return match scan.next()? {
-            None => Ok(0),
+            None => Ok(()),
             Some(_) => Err(damaged("its messages are missing")),
         };
     };
-    let mut read = || -> Result<usize, Damaged> {
+    let mut read = || -> Result<(), Damaged> {
         let mut reader = ChunkReader::new(&value)?;
         if (reader.uid, reader.lane, reader.kind, reader.first) != (key.uid, key.lane, key.kind, key.first) {
             return Err(Damaged("it belongs to another place"));
         }
-        let mut bytes = 0;
         while let Some(stored) = reader.next()? {
-            let position = key.first + u64::from(stored.offset);
-            if position < request.upto && position >= request.from && chunk.live.contains(stored.offset) {
-                bytes += stored.body_bytes();
-                let expires_at_ms = stored.expires_at_ms;
-                messages.push(Loaded { position, expires_at_ms, message: stored.to_message() });
+            if chunk.live.contains(stored.offset) {
+                messages.push(Loaded {
+                    position: key.first + u64::from(stored.offset),
+                    expires_at_ms: stored.expires_at_ms,
+                    message: stored.to_message(),
+                });
             }
         }
-        Ok(bytes)
+        Ok(())
     };
     read().map_err(|error| damaged(error.0))
 }

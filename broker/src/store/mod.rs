@@ -334,8 +334,9 @@ impl Store {
     }
 
     /// Where owners of pending lists add what they put in; see [`Pending::bytes`].
-    pub fn inbox_bytes(&self) -> Arc<AtomicUsize> {
-        self.handle.shared.inbox_bytes.clone()
+    #[inline]
+    pub fn inbox_bytes(&self) -> &Arc<AtomicUsize> {
+        &self.handle.shared.inbox_bytes
     }
 
     /// True once a write, sync or read has failed: nothing becomes durable any more.
