@@ -1,7 +1,9 @@
 """kombu over py-amqp (PyPI), and Celery on top of it: what most Python services speak."""
 
+import ctypes
 import os
 import queue as stdlib_queue
+import signal
 import socket
 import subprocess
 import sys
@@ -467,6 +469,11 @@ def publisher_and_consumer_survive_a_restart():
 # ---- Celery --------------------------------------------------------------------------------------------------------
 
 
+def _end_with_parent():
+    """Has Linux stop this process when the one that started it is gone, which may be killed at its time limit."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
 @contextmanager
 def worker(*options):
     """A Celery worker in its own process, with queues of its own."""
@@ -479,6 +486,7 @@ def worker(*options):
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        preexec_fn=_end_with_parent,
     )
     try:
         yield process

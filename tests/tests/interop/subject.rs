@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use leveret_tests::TestBroker;
 
@@ -10,17 +11,24 @@ pub struct Subject {
     /// `None` when it belongs to somebody else.
     broker: Option<TestBroker>,
     url: String,
+    /// Held while this suite may restart a broker that the others use as well.
+    _alone: Option<MutexGuard<'static, ()>>,
 }
 
 impl Subject {
     /// The broker at `LEVERET_INTEROP_URL`, else a new one.
     pub fn start() -> Subject {
         match std::env::var("LEVERET_INTEROP_URL") {
-            Ok(url) => Subject { broker: None, url: url.trim_end_matches('/').to_owned() },
+            Ok(url) => {
+                static RESTARTS: Mutex<()> = Mutex::new(());
+                let restarts = std::env::var_os(RESTART_COMMAND).is_some();
+                let alone = restarts.then(|| RESTARTS.lock().unwrap_or_else(PoisonError::into_inner));
+                Subject { broker: None, url: url.trim_end_matches('/').to_owned(), _alone: alone }
+            }
             Err(_) => {
                 let broker = TestBroker::start();
                 let url = format!("amqp://guest:guest@{}", broker.amqp());
-                Subject { broker: Some(broker), url }
+                Subject { broker: Some(broker), url, _alone: None }
             }
         }
     }
