@@ -446,6 +446,17 @@ impl Queues {
         }
     }
 
+    fn lane_or_new(&mut self, uid: QueueUid, lane: u8, kind: Kind) -> &mut Lane {
+        let lanes = self.map.entry(uid).or_default();
+        let index = lanes.iter().position(|this| this.lane == lane && this.kind == kind);
+        let index = index.unwrap_or_else(|| {
+            self.lanes += 1;
+            lanes.push(Lane::new(uid, lane, kind));
+            lanes.len() - 1
+        });
+        &mut lanes[index]
+    }
+
     fn lane_mut(&mut self, uid: QueueUid, lane: u8, kind: Kind) -> Option<&mut Lane> {
         self.map.get_mut(&uid)?.iter_mut().find(|this| this.lane == lane && this.kind == kind)
     }
@@ -675,7 +686,8 @@ impl Writer<'_> {
         pending.appends.clear();
         settled.extend(pending.settled.drain(..).map(|(lane, range)| (uid, lane, range)));
         for (lane, position) in pending.delivered_upto.drain(..) {
-            let Some(this) = queues.lane_mut(uid, lane, Kind::Persistent) else { continue };
+            // A consumer may be there before the first message.
+            let this = queues.lane_or_new(uid, lane, Kind::Persistent);
             this.delivered_upto = position;
             if !std::mem::replace(&mut this.state_changed, true) {
                 queues.changed.push((uid, lane));
@@ -868,16 +880,7 @@ impl Output<'_> {
         self.shared.live_log_bytes.fetch_add(u64::from(meta.log_bytes), Ordering::Relaxed);
 
         let window = window_chunks_max(queues.lanes);
-        let lanes = queues.map.entry(uid).or_default();
-        let index = match lanes.iter().position(|this| this.lane == lane && this.kind == kind) {
-            Some(index) => index,
-            None => {
-                queues.lanes += 1;
-                lanes.push(Lane::new(uid, lane, kind));
-                lanes.len() - 1
-            }
-        };
-        lanes[index].push(meta, window);
+        queues.lane_or_new(uid, lane, kind).push(meta, window);
         if self.batch.size_in_bytes() >= BATCH_BYTES_MAX { self.write() } else { Ok(()) }
     }
 

@@ -304,6 +304,19 @@ fn totals_survive_a_crash_and_a_clean_shutdown() {
 }
 
 #[test]
+fn a_delivery_mark_is_kept_even_before_the_first_message() {
+    let world = World::new();
+    let queue = world.queue(7);
+    world.change(&queue, |pending| pending.delivered_upto.push((0, 1000)));
+    world.commit();
+    world.append(&queue, 0..10);
+    world.commit();
+    let world = world.restart(false, &[7]);
+    assert_eq!((world.lane(7).messages, world.lane(7).delivered_upto), (10, 1000));
+    assert_eq!(world.lane(7).next_position, 1000, "new messages are not taken for delivered ones");
+}
+
+#[test]
 fn an_emptied_queue_goes_on_where_it_was_after_a_clean_shutdown() {
     let world = World::new();
     let queue = world.queue(7);
