@@ -579,7 +579,7 @@ impl Driver {
         self.settle = None;
         let tag = subscribed.consumer.tag();
         if subscribed.channel.basic_cancel(tag, BasicCancelOptions::default()).await.is_ok() {
-            // Undelivered messages would stay unacknowledged while the program holds others: give them back now.
+            // What the program has not seen would stay unacknowledged while it holds other deliveries.
             self.give_back_undelivered(&mut subscribed).await;
             let mut settles = Vec::new();
             while self.settlements.recv_many(&mut settles, SETTLE_BATCH).await > 0 {
@@ -592,20 +592,22 @@ impl Driver {
         End::Closed(None)
     }
 
-    async fn give_back_undelivered(&self, subscribed: &mut Subscribed) {
-        let mut undelivered = Vec::new();
+    async fn give_back_undelivered(&mut self, subscribed: &mut Subscribed) {
+        // The consumer gave back what it had itself, which is older.
+        let mut settles = Vec::new();
+        while let Ok(settle) = self.settlements.try_recv() {
+            settles.push(settle);
+        }
         while let Some(Ok(delivery)) = subscribed.consumer.next().await {
-            subscribed.unsettled.delivered(delivery.delivery_tag);
-            undelivered.push(Settle {
-                epoch: self.epoch,
-                tag: delivery.delivery_tag,
-                settlement: Settlement::Nack { requeue: true },
-            });
+            if !self.options.no_ack {
+                let tag = delivery.delivery_tag;
+                subscribed.unsettled.delivered(tag);
+                let settlement = Settlement::Nack { requeue: true };
+                settles.push(Settle { epoch: self.epoch, tag, settlement });
+            }
         }
-        if !self.options.no_ack {
-            // A connection lost here gives everything back, too.
-            let _ = self.send_settlements(subscribed, &mut undelivered).await;
-        }
+        // A connection lost here gives everything back, too.
+        let _ = self.send_settlements(subscribed, &mut settles).await;
     }
 
     fn end_epoch(&mut self) {
