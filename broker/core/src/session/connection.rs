@@ -581,8 +581,10 @@ impl<H: Host> Connection<H> {
         if !matches!(self.phase, Phase::Closing { .. }) {
             self.fail(Failure::of_none(Fault::connection(error.code, error.what)), host);
         }
-        if let Phase::Closing { deaf, .. } = &mut self.phase {
+        if let Phase::Closing { deadline_ms, deaf } = &mut self.phase {
             *deaf = true;
+            // The answer would not be understood, so there is nothing to wait for but the peer's reading of ours.
+            *deadline_ms = (*deadline_ms).min(self.now_ms + DEAF_TIMEOUT_MS);
         }
     }
 
@@ -678,6 +680,8 @@ impl fmt::Display for Phase {
 
 /// How long a closed connection waits for the peer's close-ok.
 const CLOSING_TIMEOUT_MS: u64 = 30_000;
+/// The same for a peer whose input cannot be understood any more.
+const DEAF_TIMEOUT_MS: u64 = 1000;
 
 /// How long a refused login keeps the peer waiting.
 const REFUSED_PAUSE_MS: u64 = 3_000;
