@@ -188,7 +188,7 @@ pub struct Consume {
     /// Consume what this exchange routes, with a queue of our own that goes when we go
     #[arg(long, short)]
     pub exchange: Option<String>,
-    /// Binding key for --exchange; may be given several times [default: #]
+    /// Binding key for --exchange; may be given several times (default: #)
     #[arg(long, short, requires = "exchange", conflicts_with = "queue")]
     pub key: Vec<String>,
     /// Stop after so many messages
