@@ -160,7 +160,7 @@ pub type KeyValue = (Vec<u8>, Vec<u8>);
 pub struct Recovered {
     /// The broker's records.
     pub meta: Vec<KeyValue>,
-    /// The last shutdown was clean.
+    /// The last shutdown was clean, or there was none.
     pub clean: bool,
 }
 

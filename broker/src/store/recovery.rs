@@ -152,6 +152,7 @@ pub(super) fn open(options: &StoreOptions) -> Result<Opened, StoreError> {
         }
     }
 
+    let is_new = epoch == 0;
     epoch += 1;
     if epoch >> (64 - keys::CHUNK_COUNTER_BITS) != 0 {
         return Err(damaged(keys::EPOCH, "started too often"));
@@ -161,7 +162,7 @@ pub(super) fn open(options: &StoreOptions) -> Result<Opened, StoreError> {
     batch.delete_cf(rocks.meta(), keys::CLEAN);
     rocks.write(batch)?;
     rocks.sync()?;
-    let clean = boot.clean;
+    let clean = boot.clean || is_new;
     let next_chunk_id = (epoch << keys::CHUNK_COUNTER_BITS) + 1;
     Ok(Opened { rocks, boot, synced_file, meta, clean, next_chunk_id })
 }
