@@ -61,6 +61,16 @@ impl Alarms {
         }
     }
 
+    /// True while memory is short.
+    pub fn memory(&self) -> bool {
+        self.raised.load(Ordering::Relaxed) & MEMORY != 0
+    }
+
+    /// True while disk is short.
+    pub fn disk(&self) -> bool {
+        self.raised.load(Ordering::Relaxed) & DISK != 0
+    }
+
     /// Bytes of memory above which publishers wait.
     pub fn memory_limit_bytes(&self) -> u64 {
         self.memory_limit_bytes

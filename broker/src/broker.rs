@@ -1,36 +1,36 @@
 //! The running broker: brings store, topology, users and listeners together, starts them, stops them.
 
+mod logins;
 mod topology;
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use hashbrown::HashMap;
-use leveret_core::auth::{
-    Credentials, Mechanism, PasswordHash, Permission, Proof, Tags, Users, VerifiedCache, verify_decoy,
-};
+use leveret_core::auth::{PasswordHash, Permission, Tags, Users};
 use leveret_core::record::Record;
 use leveret_core::session::config::SessionConfig;
-use leveret_core::session::state::AuthRefused;
 use leveret_core::vhosts::Vhosts;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use crate::admin;
 use crate::alarm::Alarms;
 use crate::clock;
 use crate::config::{Config, SyncPolicy};
 use crate::connections::Connections;
 use crate::metrics::Metrics;
 use crate::net::{listener, tls};
-use crate::outbox::{Notice, Outbox};
+use crate::outbox::Notice;
 use crate::queue_host::Shared;
 use crate::store::{Store, StoreOptions, SyncMode, Wake};
 
+use logins::Logins;
 pub use topology::Vhost;
 
 /// Everything that connections and the admin API share.
@@ -39,8 +39,7 @@ pub struct Broker {
     store: Store,
     shared: Arc<Shared>,
     users: RwLock<Users>,
-    /// Passwords that were verified lately, so that a thousand connections of one user cost one slow hash.
-    verified: Mutex<VerifiedCache>,
+    logins: Logins,
     vhost_records: RwLock<Vhosts>,
     vhosts: RwLock<HashMap<Arc<str>, Arc<Vhost>>>,
     /// Moves with every change of topology or permissions: what connections remember is out of date then.
@@ -50,6 +49,8 @@ pub struct Broker {
     metrics: Metrics,
     alarms: Alarms,
     session_config: Arc<SessionConfig>,
+    /// Set once it serves.
+    listeners: OnceLock<Vec<Listening>>,
     stopping: AtomicBool,
     started: Instant,
 }
@@ -75,7 +76,7 @@ pub struct Listening {
 pub struct Recovered {
     pub queues: usize,
     pub messages: u64,
-    /// False after a crash.
+    /// False after a crash; true when there was nothing yet.
     pub clean: bool,
     pub took: Duration,
 }
@@ -109,8 +110,10 @@ impl Broker {
                 let listener = listener::bind(*address)?;
                 let protocol = if tls.is_some() { "admin+tls" } else { "admin" };
                 listeners.push(Listening { protocol, address: listener.local_addr()? });
+                tasks.push(tokio::spawn(admin::serve(broker.clone(), listener, tls.clone())));
             }
         }
+        broker.listeners.get_or_init(|| listeners.clone());
         for listening in &listeners {
             info!(listener = listening.protocol, address = %listening.address, "listening");
         }
@@ -127,13 +130,11 @@ impl Broker {
         let session_config = Arc::new(session_config(&config));
         let alarms =
             Alarms::new(&config.data_dir, config.memory.high_watermark, config.disk.free_limit_bytes);
-        let mut key = [0; 32];
-        rand::fill(&mut key);
         Arc::new(Broker {
             store,
             shared,
             users: RwLock::new(Users::new(config.loopback_users.iter().cloned())),
-            verified: Mutex::new(VerifiedCache::new(key, VERIFIED_MAX)),
+            logins: Logins::new(),
             vhost_records: RwLock::default(),
             vhosts: RwLock::default(),
             generation: AtomicU64::new(1),
@@ -142,6 +143,7 @@ impl Broker {
             metrics: Metrics::default(),
             alarms,
             session_config,
+            listeners: OnceLock::new(),
             stopping: AtomicBool::new(false),
             started: Instant::now(),
             config,
@@ -163,65 +165,6 @@ impl Broker {
             records.extend(users.set_permission(name, "/", Permission::full())?);
         }
         Ok(records)
-    }
-
-    /// Checks a login on a thread that may take its time, and leaves the answer in the connection's mailbox.
-    pub fn authenticate(
-        self: &Arc<Self>,
-        mechanism: &str,
-        response: &[u8],
-        certificate_user: Option<&str>,
-        peer: IpAddr,
-        outbox: Arc<Outbox>,
-    ) {
-        let parsed = Mechanism::from_name(mechanism)
-            .and_then(|mechanism| Ok((mechanism, mechanism.parse(response, certificate_user)?)));
-        let (mechanism, credentials) = match parsed {
-            Ok(parsed) => parsed,
-            Err(error) => {
-                let refused = error.fault().map_or(AuthRefused::Credentials, AuthRefused::Fault);
-                outbox.notice(Notice::Authenticated(Err(refused)));
-                return;
-            }
-        };
-        let broker = self.clone();
-        let check = move || {
-            let user = credentials.user.clone();
-            let result = if broker.verify(&credentials, peer) {
-                broker.metrics.logins.fetch_add(1, Ordering::Relaxed);
-                Ok(user)
-            } else {
-                broker.metrics.logins_failed.fetch_add(1, Ordering::Relaxed);
-                warn!(user, %peer, mechanism = mechanism.name(), "login refused");
-                Err(AuthRefused::Credentials)
-            };
-            outbox.notice(Notice::Authenticated(result));
-        };
-        tokio::task::spawn_blocking(check);
-    }
-
-    /// True when the credentials are right and the user may log in from there.
-    pub fn verify(&self, credentials: &Credentials, peer: IpAddr) -> bool {
-        let user = self.users.read().user(&credentials.user).cloned();
-        let allowed = self.users.read().may_log_in_from(&credentials.user, peer);
-        match (&credentials.proof, user) {
-            (Proof::Certificate, user) => user.is_some() && allowed,
-            (Proof::Password(password), None) => {
-                // As slow as for a user who exists, so that time does not tell names.
-                verify_decoy(password);
-                false
-            }
-            (Proof::Password(password), Some(user)) => {
-                if self.verified.lock().contains(user.name(), user.password(), password) {
-                    return allowed;
-                }
-                let right = user.password().verify(password);
-                if right {
-                    self.verified.lock().insert(user.name(), user.password(), password);
-                }
-                right && allowed
-            }
-        }
     }
 
     /// Tells every session that what it remembers of topology and permissions is out of date.
@@ -265,6 +208,11 @@ impl Broker {
 
     pub fn session_config(&self) -> &Arc<SessionConfig> {
         &self.session_config
+    }
+
+    /// Its listeners; none while it starts.
+    pub fn listeners(&self) -> &[Listening] {
+        self.listeners.get().map_or(&[], Vec::as_slice)
     }
 
     /// True once it takes no new connections.
@@ -451,8 +399,6 @@ fn session_config(config: &Config) -> SessionConfig {
     }
 }
 
-/// Users whose verified passwords are remembered.
-const VERIFIED_MAX: usize = 4096;
 /// How long closing handshakes may take at a stop.
 const CLOSE_GRACE: Duration = Duration::from_millis(1500);
 /// How long connections have to read that the broker fails.

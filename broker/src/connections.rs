@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashMap;
 use leveret_core::queue::ConnectionId;
+use leveret_core::session::channel::ChannelInfo;
 use leveret_protocol::table::Table;
 use parking_lot::Mutex;
 
@@ -16,12 +17,13 @@ use crate::outbox::{Notice, Outbox};
 #[derive(Default)]
 pub struct Connections {
     next: AtomicU64,
-    open: Mutex<HashMap<ConnectionId, Entry>>,
+    open: Mutex<HashMap<ConnectionId, Arc<Entry>>>,
 }
 
 struct Entry {
     outbox: Arc<Outbox>,
-    info: ConnectionInfo,
+    /// With a lock of its own, so that listing ten thousand connections holds up none that comes or goes.
+    info: Mutex<ConnectionInfo>,
 }
 
 /// A connection as the admin API shows it.
@@ -35,11 +37,30 @@ pub struct ConnectionInfo {
     pub connected_at_ms: u64,
     pub user: String,
     pub vhost: String,
-    pub channels: usize,
+    /// How the user logged in; empty before.
+    pub auth_mechanism: String,
+    /// A second old at most, as the fields below.
+    pub channels: Vec<ChannelInfo>,
+    pub traffic: Traffic,
+    /// It publishes and has to wait for an alarm to be over.
+    pub blocked: bool,
+    /// It published at least once.
+    pub publishes: bool,
     pub channel_max: u16,
     pub frame_max: u32,
     pub heartbeat_s: u16,
     pub client_properties: Table,
+}
+
+/// What went over a connection since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    pub read_bytes: u64,
+    pub reads: u64,
+    pub written_bytes: u64,
+    pub writes: u64,
+    /// Waiting to be written now.
+    pub unsent_bytes: u64,
 }
 
 impl ConnectionInfo {
@@ -61,13 +82,17 @@ impl Connections {
             connected_at_ms: clock::now_ms(),
             user: String::new(),
             vhost: String::new(),
-            channels: 0,
+            auth_mechanism: String::new(),
+            channels: Vec::new(),
+            traffic: Traffic::default(),
+            blocked: false,
+            publishes: false,
             channel_max: 0,
             frame_max: 0,
             heartbeat_s: 0,
             client_properties: Table::default(),
         };
-        self.open.lock().insert(id, Entry { outbox, info });
+        self.open.lock().insert(id, Arc::new(Entry { outbox, info: Mutex::new(info) }));
         id
     }
 
@@ -78,8 +103,9 @@ impl Connections {
 
     /// Changes what is known about a connection.
     pub fn update(&self, id: ConnectionId, change: impl FnOnce(&mut ConnectionInfo)) {
-        if let Some(entry) = self.open.lock().get_mut(&id) {
-            change(&mut entry.info);
+        let entry = self.open.lock().get(&id).cloned();
+        if let Some(entry) = entry {
+            change(&mut entry.info.lock());
         }
     }
 
@@ -101,17 +127,19 @@ impl Connections {
         })
     }
 
-    /// What is known about one connection.
-    pub fn get(&self, id: ConnectionId) -> Option<ConnectionInfo> {
-        self.open.lock().get(&id).map(|entry| entry.info.clone())
+    /// Looks at what is known about one connection.
+    pub fn look<R>(&self, id: ConnectionId, at: impl FnOnce(&ConnectionInfo) -> R) -> Option<R> {
+        let entry = self.open.lock().get(&id).cloned()?;
+        let seen = at(&entry.info.lock());
+        Some(seen)
     }
 
-    /// All open connections, oldest first.
-    pub fn list(&self) -> Vec<ConnectionInfo> {
-        let mut all: Vec<ConnectionInfo> =
-            self.open.lock().values().map(|entry| entry.info.clone()).collect();
-        all.sort_by_key(|info| info.id);
-        all
+    /// Looks at each open connection, in no order.
+    pub fn look_at_all(&self, mut at: impl FnMut(&ConnectionInfo)) {
+        let entries: Vec<Arc<Entry>> = self.open.lock().values().cloned().collect();
+        for entry in entries {
+            at(&entry.info.lock());
+        }
     }
 
     /// How many are open.

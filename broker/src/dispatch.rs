@@ -20,9 +20,11 @@ use leveret_core::session::host::{
 use leveret_core::vhost::RouteScratch;
 use leveret_protocol::table::{RawTable, Table};
 
+use tokio::task::AbortHandle;
 use tracing::info;
 
 use crate::broker::{Broker, Vhost};
+use crate::connections::ConnectionInfo;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::queue_host::{ChannelWindow, Link, Publish, QueueCell, SubscribeError};
@@ -56,6 +58,10 @@ pub struct ConnectionHost {
     groups: Groups,
     /// The latest ticket that the store was asked to wake this connection for.
     awaited: Ticket,
+    /// Published since the last flush: all, and those in confirm mode.
+    published: (u64, u64),
+    /// The login that is being checked.
+    login: Option<AbortHandle>,
 }
 
 struct ChannelState {
@@ -95,6 +101,8 @@ impl ConnectionHost {
             routes: RouteCache::default(),
             groups: Groups::default(),
             awaited: Ticket(0),
+            published: (0, 0),
+            login: None,
         }
     }
 
@@ -147,6 +155,20 @@ impl ConnectionHost {
     /// The socket is gone, after the session told of its end.
     pub fn disconnected(&mut self) {
         self.broker.connections().remove(self.id);
+        // Nobody waits for the answer: others who wait for theirs move up.
+        if let Some(login) = self.login.take() {
+            login.abort();
+        }
+    }
+
+    /// How many channels are open.
+    pub fn channel_count(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Shows the connection as it is now to the admin API.
+    pub fn show(&self, change: impl FnOnce(&mut ConnectionInfo)) {
+        self.broker.connections().update(self.id, change);
     }
 
     fn metrics(&self) -> &Metrics {
@@ -245,7 +267,10 @@ impl Host for ConnectionHost {
 
     fn authenticate(&mut self, mechanism: &str, response: &[u8]) {
         let certificate_user = self.certificate_user.as_deref();
-        self.broker.authenticate(mechanism, response, certificate_user, self.peer.ip(), self.outbox.clone());
+        let peer = self.peer.ip();
+        self.login =
+            self.broker.authenticate(mechanism, response, certificate_user, peer, self.outbox.clone());
+        self.broker.connections().update(self.id, |info| info.auth_mechanism = mechanism.to_owned());
     }
 
     fn client_properties(&mut self, properties: &Table) {
@@ -304,8 +329,6 @@ impl Host for ConnectionHost {
         };
         self.channels.insert(channel, state);
         self.metrics().channels_opened.fetch_add(1, Ordering::Relaxed);
-        let channels = self.channels.len();
-        self.broker.connections().update(self.id, |info| info.channels = channels);
         Ok(())
     }
 
@@ -328,8 +351,6 @@ impl Host for ConnectionHost {
             cell.drop_consumer(self.id, key);
         }
         self.metrics().channels_closed.fetch_add(1, Ordering::Relaxed);
-        let channels = self.channels.len();
-        self.broker.connections().update(self.id, |info| info.channels = channels);
     }
 
     fn channel_prefetch(&mut self, channel: u16, count: u16) {
@@ -387,6 +408,8 @@ impl Host for ConnectionHost {
 
     fn publish(&mut self, channel: u16, sequence: Option<u64>, message: Message) -> Result<Routed, Fault> {
         self.route(&message)?;
+        self.published.0 += 1;
+        self.published.1 += u64::from(sequence.is_some());
         let metrics = self.broker.metrics();
         let Some((last, others)) = self.routes.found.split_last() else {
             metrics.unroutable.fetch_add(1, Ordering::Relaxed);
@@ -400,11 +423,20 @@ impl Host for ConnectionHost {
         Ok(Routed::Yes)
     }
 
+    fn returned(&mut self) {
+        self.metrics().returned.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn check_publish(&mut self, message: &Message) -> Result<(), Fault> {
         self.route(message)
     }
 
     fn flush(&mut self, receipts: &mut Receipts) {
+        let (published, in_confirm_mode) = std::mem::take(&mut self.published);
+        if published > 0 {
+            self.metrics().published.fetch_add(published, Ordering::Relaxed);
+            self.metrics().published_confirm.fetch_add(in_confirm_mode, Ordering::Relaxed);
+        }
         let messages = self.groups.flush(receipts);
         if messages > 0 {
             self.metrics().routed.fetch_add(messages, Ordering::Relaxed);

@@ -108,6 +108,19 @@ pub struct Counters {
     pub acked: u64,
 }
 
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Counters) {
+        let Counters { published, delivered, delivered_no_ack, got, got_no_ack, redelivered, acked } = other;
+        self.published += published;
+        self.delivered += delivered;
+        self.delivered_no_ack += delivered_no_ack;
+        self.got += got;
+        self.got_no_ack += got_no_ack;
+        self.redelivered += redelivered;
+        self.acked += acked;
+    }
+}
+
 /// A consumer as the admin API shows it.
 #[derive(Debug, Clone)]
 pub struct ConsumerInfo {
@@ -117,6 +130,8 @@ pub struct ConsumerInfo {
     pub no_ack: bool,
     pub exclusive: bool,
     pub prefetch: u32,
+    /// `x-priority`.
+    pub priority: i32,
     pub held: u32,
     pub active: bool,
 }
@@ -388,6 +403,7 @@ impl QueueCell {
                     no_ack: subscription.no_ack,
                     exclusive: subscription.exclusive,
                     prefetch: subscription.prefetch,
+                    priority: subscription.priority,
                     held: consumer.held,
                     active: state.machine.is_active(slot),
                 })

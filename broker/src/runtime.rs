@@ -15,7 +15,7 @@ pub fn build(runtime: &config::Runtime) -> std::io::Result<Runtime> {
     let threads = threads(runtime);
     Builder::new_multi_thread()
         .worker_threads(threads)
-        .max_blocking_threads(blocking_threads(threads))
+        .max_blocking_threads(password_checks() + BLOCKING_THREADS_BESIDE)
         .thread_name("leveret-io")
         .enable_all()
         .build()
@@ -35,17 +35,23 @@ pub fn raise_file_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     // Refused only where a process may not even use what it was given; then the lower limit holds.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    file_limit()
+}
+
+/// How many files this process may open, where there is a bound.
+pub fn file_limit() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// Threads for work that blocks, above all hashing passwords. Each of those hashes takes tens of megabytes for its
-/// time, so a thousand logins at once have to queue here instead of taking all memory.
-fn blocking_threads(threads: usize) -> usize {
-    threads.clamp(BLOCKING_THREADS_MIN, BLOCKING_THREADS_MAX)
+/// Passwords that may be checked at a time: one per core. Each check keeps a core busy and takes 19 MiB, so that more
+/// at once would be no faster and a thousand would take all memory.
+pub fn password_checks() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(PASSWORD_CHECKS_MAX)
 }
 
-const BLOCKING_THREADS_MIN: usize = 4;
-const BLOCKING_THREADS_MAX: usize = 16;
+const PASSWORD_CHECKS_MAX: usize = 16;
+/// Blocking threads for the admin API's lists, which do not wait for passwords.
+const BLOCKING_THREADS_BESIDE: usize = 4;
 
 #[cfg(test)]
 mod tests {

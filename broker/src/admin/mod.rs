@@ -5,12 +5,12 @@
 //! - `routes`: the table of paths and what each answers
 //! - `login`: who asks, and what they may see
 //! - `list`: filter, order, pages and columns of lists
+//! - `state`: what the broker knows, collected
 //! - `views`: core types as the API's JSON
 //! - `metrics`: Prometheus' text format
 //! - `error`: failures as status and JSON
 //!
-//! The JSON types are in [`leveret_protocol::admin`]. What belongs to the broker itself, such as collecting the
-//! figures, does not belong here.
+//! The JSON types are in [`leveret_protocol::admin`].
 
 mod error;
 mod list;
@@ -18,6 +18,7 @@ mod login;
 pub mod metrics;
 mod routes;
 mod server;
+mod state;
 #[cfg(test)]
 mod tests;
 pub mod views;

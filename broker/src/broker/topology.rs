@@ -277,6 +277,7 @@ impl Broker {
     fn remove_queue(&self, topology: &mut Topology<Arc<QueueCell>>, cell: &Arc<QueueCell>) -> Ticket {
         let Some(removed) = topology.remove_queue(cell.name()) else { return Ticket(0) };
         self.metrics.queues_deleted.fetch_add(1, Ordering::Relaxed);
+        *self.metrics.deleted_queues.lock() += cell.counters();
         let after = self.carry_out(removed.change, true);
         if cell.was_stored() { after.max(self.store.delete_queue(cell.uid())) } else { after }
     }

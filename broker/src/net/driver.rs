@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::clock;
+use crate::connections::Traffic;
 use crate::dispatch::ConnectionHost;
 use crate::outbox::{Notice, Outbox};
 use crate::queue_host::delivery_bytes;
@@ -39,6 +40,17 @@ pub struct Driver<S> {
     sleeps_until_ms: Option<u64>,
     /// The peer sends nothing more.
     input_ended: bool,
+    traffic: Traffic,
+    shown: Shown,
+}
+
+/// What the admin API was shown of the connection, and when.
+#[derive(Default)]
+struct Shown {
+    /// Something may have changed since then.
+    outdated: bool,
+    at_ms: u64,
+    channels: usize,
 }
 
 /// Why a connection ended.
@@ -67,6 +79,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             sleep: Box::pin(sleep_until(Instant::now() + FAR)),
             sleeps_until_ms: None,
             input_ended: false,
+            traffic: Traffic::default(),
+            shown: Shown::default(),
         }
     }
 
@@ -103,10 +117,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             if self.input_ended && self.session.poll_transmit().is_empty() {
                 return Poll::Ready(End::Reset(None));
             }
+            self.shown.outdated |= moved;
             if !moved {
+                self.show(context);
                 return Poll::Pending;
             }
         }
+        self.show(context);
         context.waker().wake_by_ref();
         Poll::Pending
     }
@@ -161,7 +178,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.session.handle_timeout(now_ms);
             return true;
         }
-        // Deadlines move with every byte; the timer is only ever brought forward, and looks again when it fires.
+        self.poll_sleep(at_ms, now_ms, context)
+    }
+
+    /// True when the timer fired, which need not be at `at_ms`: deadlines move with every byte; the timer is only ever
+    /// brought forward, and its owner looks again when it fires.
+    fn poll_sleep(&mut self, at_ms: u64, now_ms: u64, context: &mut Context<'_>) -> bool {
         if self.sleeps_until_ms.is_none_or(|until| at_ms < until) {
             self.sleep.as_mut().reset(Instant::now() + Duration::from_millis(at_ms - now_ms));
             self.sleeps_until_ms = Some(at_ms);
@@ -171,6 +193,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return true;
         }
         false
+    }
+
+    /// Shows the admin API how the connection is: at once when channels came or went, otherwise once a second at most
+    /// and within a second of the latest change.
+    fn show(&mut self, context: &mut Context<'_>) {
+        if !self.shown.outdated {
+            return;
+        }
+        let now_ms = clock::monotonic_ms();
+        let due_ms = self.shown.at_ms + SHOW_INTERVAL_MS;
+        let channels = self.host.channel_count();
+        if now_ms < due_ms && channels == self.shown.channels {
+            if self.poll_sleep(due_ms, now_ms, context) {
+                context.waker().wake_by_ref();
+            }
+            return;
+        }
+        self.shown = Shown { outdated: false, at_ms: now_ms, channels };
+        let channels = self.session.channels().filter(|channel| !channel.closing).collect();
+        let traffic = Traffic { unsent_bytes: self.session.pending_output() as u64, ..self.traffic };
+        let (blocked, publishes) = (self.session.is_blocked(), self.session.has_published());
+        self.host.show(|info| {
+            info.channels = channels;
+            info.traffic = traffic;
+            info.blocked = blocked;
+            info.publishes = publishes;
+        });
     }
 
     /// True when something was read.
@@ -186,6 +235,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let Some(read) = read else { return Ok(false) };
         self.input_ended = read == 0;
         self.host.note_traffic(read as u64, 0);
+        self.traffic.read_bytes += read as u64;
+        self.traffic.reads += 1;
         self.take_deliveries();
         self.session.durable_advanced(self.host.store().durable());
         self.await_durable();
@@ -263,6 +314,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             self.session.transmitted(written);
             self.host.note_traffic(0, written as u64);
+            self.traffic.written_bytes += written as u64;
+            self.traffic.writes += 1;
             wrote = true;
         }
         if wrote {
@@ -321,5 +374,7 @@ const STORE_BACKLOG_MAX: usize = 64 << 20;
 const TURNS_MAX: usize = 16;
 /// A list of deliveries that grew beyond this is given back.
 const DELIVERIES_CAPACITY_MAX: usize = 16 << 10;
+/// How often a busy connection shows itself to the admin API.
+const SHOW_INTERVAL_MS: u64 = 1000;
 /// A deadline for a timer that nobody needs yet.
 const FAR: Duration = Duration::from_secs(86_400);

@@ -163,6 +163,7 @@ impl<Q: Clone + PartialEq> Channel<Q> {
             return Ok(());
         }
         if link.host.publish(self.number, sequence, message.clone())? == Routed::No {
+            link.host.returned();
             let reply = Method::BasicReturn {
                 reply_code: ReplyCode::NoRoute.code(),
                 reply_text: ReplyCode::NoRoute.name(),

@@ -195,6 +195,8 @@ pub trait Host {
     ///
     /// Nothing reaches a queue before [`Host::flush`]; whether any queue will get it is known at once.
     fn publish(&mut self, channel: u16, sequence: Option<u64>, message: Message) -> Result<Routed, Fault>;
+    /// A message that no queue would get went back to its publisher.
+    fn returned(&mut self) {}
     /// Whether [`Host::publish`] would accept this message: what is told to a client at once whose publishes wait for
     /// `tx.commit`.
     fn check_publish(&mut self, message: &Message) -> Result<(), Fault>;
