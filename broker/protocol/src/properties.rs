@@ -160,6 +160,52 @@ impl<'a> PropertiesView<'a> {
         })
     }
 
+    /// A copy with other headers; every other field keeps its bytes.
+    pub fn with_headers(self, headers: &Table) -> Vec<u8> {
+        let mut field = Vec::new();
+        Writer::new(&mut field).length_prefixed(|out| headers.encode_entries(out));
+        self.with_field(HEADERS, Some(&field))
+    }
+
+    /// A copy with another address for replies; every other field keeps its bytes.
+    pub fn with_reply_to(self, reply_to: &str) -> Vec<u8> {
+        let mut field = Vec::new();
+        Writer::new(&mut field).shortstr(reply_to);
+        self.with_field(REPLY_TO, Some(&field))
+    }
+
+    /// A copy that never expires; every other field keeps its bytes.
+    pub fn without_expiration(self) -> Vec<u8> {
+        self.with_field(EXPIRATION, None)
+    }
+
+    /// A copy in which field `index` is `value`, as encoded, or absent.
+    fn with_field(self, index: u32, value: Option<&[u8]>) -> Vec<u8> {
+        let flag = FIRST_FLAG >> index;
+        let mut reader = Reader::new(self.0);
+        let flags = reader.short().unwrap_or_default();
+        let mut walk = |fields: u16| {
+            let mut left = fields & !UNKNOWN_FLAGS;
+            while left != 0 {
+                let field = left.leading_zeros();
+                left &= !(FIRST_FLAG >> field);
+                if skip(&mut reader, field).is_err() {
+                    break;
+                }
+            }
+            self.0.len() - reader.rest().len()
+        };
+        let start = walk(flags & !(flag | (flag - 1)));
+        let end = walk(flags & flag);
+        let flags = if value.is_some() { flags | flag } else { flags & !flag };
+        let mut raw = Vec::with_capacity(self.0.len() + value.map_or(0, <[u8]>::len));
+        raw.extend_from_slice(&flags.to_be_bytes());
+        raw.extend_from_slice(self.0.get(2..start).unwrap_or_default());
+        raw.extend_from_slice(value.unwrap_or_default());
+        raw.extend_from_slice(&self.0[end..]);
+        raw
+    }
+
     #[inline]
     fn text(self, index: u32) -> Option<&'a str> {
         self.seek(index)?.shortstr().ok()
@@ -310,6 +356,39 @@ mod tests {
         check(b"\x00\x40\0\0\0\0\0\0\0\x07", |p| p.timestamp().map(|n| n.to_string()), Some("7"));
         check(b"\x00\x04\x01c", |p| p.cluster_id().map(String::from), Some("c"));
         check(b"\x00\x00", |p| p.delivery_mode().map(|n| n.to_string()), None);
+    }
+
+    #[test]
+    fn fields_are_replaced_and_the_others_keep_their_bytes() {
+        let headers = Table::from([("k", 1.into())]);
+        let whole = Properties {
+            content_type: Some("text/plain".into()),
+            headers: Some(Table::from([("old", "x".into())])),
+            priority: Some(3),
+            reply_to: Some("there".into()),
+            expiration: Some("60000".into()),
+            app_id: Some("app".into()),
+            ..Properties::default()
+        };
+        for (before, expected_text) in [(Properties::default(), None), (whole, Some("app"))] {
+            let mut raw = Vec::new();
+            before.encode(&mut raw);
+            let view = PropertiesView::validate(&raw).unwrap();
+            let changed = view.with_headers(&headers);
+            let changed = PropertiesView::validate(&changed).unwrap().with_reply_to("here");
+            let changed = PropertiesView::validate(&changed).unwrap().without_expiration();
+            let after = PropertiesView::validate(&changed).unwrap().to_properties().unwrap();
+            let expected = Properties {
+                headers: Some(headers.clone()),
+                reply_to: Some("here".into()),
+                expiration: None,
+                ..before
+            };
+            assert_eq!(after, expected);
+            assert_eq!(after.app_id.as_deref(), expected_text);
+        }
+        let unreadable = PropertiesView::validate(b"\x04\x00\x02\xFF\xFE").unwrap();
+        assert_eq!(unreadable.with_reply_to("r"), b"\x06\x00\x02\xFF\xFE\x01r");
     }
 
     #[test]
