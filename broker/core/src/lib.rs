@@ -4,6 +4,7 @@
 //! the caller implements. The shell around it is the `leveret-broker` crate.
 
 pub mod auth;
+pub mod dead_letter;
 pub mod exchange;
 pub mod fault;
 pub mod message;

@@ -22,7 +22,8 @@ struct Head {
     properties_len: u32,
     exchange_len: u8,
     routing_key_len: u8,
-    persistent: bool,
+    /// [`PERSISTENT`] and [`DIED`].
+    flags: u8,
     priority: u8,
     /// Set when the body does not follow the properties inside the allocation.
     large_body: Option<Bytes>,
@@ -54,8 +55,7 @@ impl Message {
     ///
     /// Names longer than 255 bytes do not exist on the wire; they are cut here.
     pub fn new(exchange: &str, routing_key: &str, properties: &[u8], body: &[u8]) -> Message {
-        let exchange = &exchange.as_bytes()[..exchange.len().min(255)];
-        let routing_key = &routing_key.as_bytes()[..routing_key.len().min(255)];
+        let (exchange, routing_key) = (short(exchange), short(routing_key));
         let mut parts =
             Vec::with_capacity(exchange.len() + routing_key.len() + properties.len() + body.len());
         parts.extend_from_slice(exchange);
@@ -85,7 +85,8 @@ impl Message {
             properties_len,
             exchange_len,
             routing_key_len,
-            persistent: properties.delivery_mode() == Some(2),
+            flags: if properties.delivery_mode() == Some(2) { PERSISTENT } else { 0 }
+                | if properties.raw().get(1).is_some_and(|low| low & DIED_FLAG != 0) { DIED } else { 0 },
             priority: properties.priority().unwrap_or(0),
             large_body,
         };
@@ -155,7 +156,39 @@ impl Message {
     /// True when the publisher asked for delivery mode 2.
     #[inline]
     pub fn is_persistent(&self) -> bool {
-        self.head().persistent
+        self.head().flags & PERSISTENT != 0
+    }
+
+    /// True for a dead letter of this broker: its headers tell of its deaths, and are not what a client made up. Its
+    /// raw properties carry a mark that no client may see, see [`Message::wire_properties`].
+    #[inline]
+    pub fn has_died(&self) -> bool {
+        self.head().flags & DIED != 0
+    }
+
+    /// The properties as clients may see them, when [`Message::properties_raw`] are not.
+    pub fn wire_properties(&self) -> Vec<u8> {
+        let mut raw = self.properties_raw().to_vec();
+        if let Some(low) = raw.get_mut(1) {
+            *low &= !DIED_FLAG;
+        }
+        raw
+    }
+
+    /// The same body under other names and properties. `died` marks it as a dead letter.
+    pub fn rewritten(&self, exchange: &str, routing_key: &str, properties: &[u8], died: bool) -> Message {
+        let mut raw = properties.to_vec();
+        if died && let Some(low) = raw.get_mut(1) {
+            *low |= DIED_FLAG;
+        }
+        let Some(body) = self.large_body() else {
+            return Message::new(exchange, routing_key, &raw, self.body());
+        };
+        let (exchange, routing_key) = (short(exchange), short(routing_key));
+        let parts = [exchange, routing_key, &raw].concat();
+        let (exchange_len, routing_key_len) = (exchange.len() as u8, routing_key.len() as u8);
+        let properties_len = raw.len() as u32;
+        Message::from_parts_and_body(&parts, exchange_len, routing_key_len, properties_len, body.clone())
     }
 
     /// The priority property, 0 when absent.
@@ -179,6 +212,18 @@ impl Message {
     fn fixed_len(&self) -> usize {
         self.head().exchange_len as usize + self.head().routing_key_len as usize
     }
+}
+
+/// The publisher asked for delivery mode 2.
+const PERSISTENT: u8 = 1;
+/// See [`Message::has_died`].
+const DIED: u8 = 2;
+/// The bit of the second octet of the property flags that stands for no property: set in dead letters, where it is
+/// stored with them. What clients send with this bit is refused when it is decoded.
+const DIED_FLAG: u8 = 0b10;
+
+fn short(name: &str) -> &[u8] {
+    &name.as_bytes()[..name.len().min(255)]
 }
 
 /// Names were decoded as text on the way in; anything else can only come from a damaged store and shows as empty.
@@ -219,5 +264,20 @@ mod tests {
         assert!(message.large_body().is_some());
         assert_eq!(message.body(), body);
         assert!(!message.is_persistent());
+    }
+
+    #[test]
+    fn a_rewritten_message_keeps_its_body_and_tells_of_its_death() {
+        for body in [b"small".to_vec(), vec![7; INLINE_BODY_MAX + 1]] {
+            let message = Message::new("x", "k", &[0, 0], &body);
+            assert!(!message.has_died());
+            let properties = message.properties().with_reply_to("r");
+            let dead = message.rewritten("dlx", "dead", &properties, true);
+            assert_eq!((dead.exchange(), dead.routing_key(), dead.body()), ("dlx", "dead", &body[..]));
+            assert!(dead.has_died());
+            assert_eq!(dead.properties().reply_to(), Some("r"));
+            assert!(PropertiesView::validate(&dead.wire_properties()).is_ok(), "clients do not see the mark");
+            assert!(PropertiesView::validate(dead.properties_raw()).is_err(), "nor can they set it");
+        }
     }
 }

@@ -70,6 +70,18 @@ pub enum DeadReason {
     DeliveryLimit,
 }
 
+impl DeadReason {
+    /// What dead letters say.
+    pub fn name(self) -> &'static str {
+        match self {
+            DeadReason::Rejected => "rejected",
+            DeadReason::Expired => "expired",
+            DeadReason::MaxLen => "maxlen",
+            DeadReason::DeliveryLimit => "delivery_limit",
+        }
+    }
+}
+
 /// The circumstances of a call.
 #[derive(Debug, Clone, Copy)]
 pub struct Meta {
@@ -128,7 +140,8 @@ pub enum GetOutcome {
 /// Why a consumer was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// Somebody consumes exclusively, or exclusivity was asked for and somebody consumes.
+    /// Somebody consumes exclusively; or exclusivity was asked for, and somebody consumes or is to take turns with others
+    /// (single active consumer).
     InExclusiveUse,
 }
 
@@ -217,6 +230,9 @@ impl Machine {
     pub fn publish(&mut self, meta: Meta, message: Message, effects: &mut impl Effects) -> Published {
         let limited = self.config.max_length.is_some() || self.config.max_length_bytes.is_some();
         if limited && self.config.overflow != Overflow::DropHead && self.is_full(&message) {
+            if self.config.overflow == Overflow::RejectPublishDlx && self.config.dead_letters {
+                effects.dead_letter(0, never_queued(message), DeadReason::MaxLen);
+            }
             return Published::Rejected;
         }
         let at = match self.config.max_priority {
@@ -337,7 +353,8 @@ impl Machine {
         subscription: Subscription,
         effects: &mut impl Effects,
     ) -> Result<u32, Refused> {
-        if self.consumers.has_exclusive() || (subscription.exclusive && !self.consumers.is_empty()) {
+        let shared = self.config.single_active || !self.consumers.is_empty();
+        if self.consumers.has_exclusive() || (subscription.exclusive && shared) {
             return Err(Refused::InExclusiveUse);
         }
         if self.config.durable && self.lanes.len() == 1 {
@@ -718,6 +735,19 @@ impl Forget {
         if !range.is_empty() {
             effects.forget(self.lane, range);
         }
+    }
+}
+
+/// A message that was refused at the door: it has no place in the queue.
+fn never_queued(message: Message) -> Entry {
+    Entry {
+        position: u64::MAX,
+        expires_at_ms: 0,
+        body_bytes: message.body().len() as u32,
+        message: Some(message),
+        delivery_count: 0,
+        redelivered: false,
+        stored: false,
     }
 }
 

@@ -13,7 +13,6 @@ use std::ops::Range;
 
 use leveret_protocol::frame::{ContentHeader, encode_body};
 use leveret_protocol::method::encode_deliver;
-use leveret_protocol::properties::PropertiesView;
 use leveret_protocol::table::{Table, Value};
 
 use crate::fault::Fault;
@@ -300,8 +299,11 @@ impl<Q: Clone + PartialEq> Source<Q> {
     }
 }
 
-/// Sources of one channel: as many as a [`ConsumerKey`] has numbers for. The last one names the channel's gets.
-pub(super) const SLOTS_MAX: usize = GETS_SLOT as usize;
+/// Sources of one channel: as many as a [`ConsumerKey`] has numbers for, without the last two.
+pub(super) const SLOTS_MAX: usize = REPLIES_SLOT as usize;
+
+/// Stands in the key of a channel's direct reply-to consumer where others have their slot: it has no queue.
+pub(super) const REPLIES_SLOT: u16 = u16::MAX - 1;
 
 /// Stands in the key of a channel's gets where consumers have their slot.
 pub(super) const GETS_SLOT: u16 = u16::MAX;
@@ -352,19 +354,20 @@ pub(super) fn encode_content(
 ) {
     let body = message.body();
     let header = |properties| ContentHeader { class_id: 60, body_size: body.len() as u64, properties };
-    if delivery_count == 0 {
+    if delivery_count == 0 && !message.has_died() {
         header(message.properties_raw()).encode(channel, out);
     } else {
-        header(&with_delivery_count(message.properties(), delivery_count)).encode(channel, out);
+        header(&wire_properties(message, delivery_count)).encode(channel, out);
     }
     encode_body(channel, body, frame_max, out);
 }
 
-/// The properties with the header `x-delivery-count`. Those that cannot be taken apart are left as they are.
+/// The properties without the mark of a dead letter, and with the header `x-delivery-count` when it is above 0. Those
+/// that cannot be taken apart get no header.
 #[cold]
-fn with_delivery_count(properties: PropertiesView<'_>, delivery_count: u32) -> Vec<u8> {
-    let Ok(mut owned) = properties.to_properties() else {
-        return properties.raw().to_vec();
+fn wire_properties(message: &Message, delivery_count: u32) -> Vec<u8> {
+    let Some(mut owned) = message.properties().to_properties().ok().filter(|_| delivery_count > 0) else {
+        return message.wire_properties();
     };
     let headers = owned.headers.get_or_insert_with(Table::new);
     headers.insert("x-delivery-count", Value::I64(delivery_count.into()));

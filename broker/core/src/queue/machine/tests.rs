@@ -371,3 +371,25 @@ fn a_stored_message_leaves_only_when_a_crash_would_show_it_as_redelivered() {
     rig.machine.deliver(rig.meta, &mut rig.world);
     assert_eq!(rig.delivered(), "a");
 }
+
+#[test]
+fn a_full_queue_may_dead_letter_what_it_refuses() {
+    let config = Config {
+        max_length: Some(1),
+        overflow: Overflow::RejectPublishDlx,
+        dead_letters: true,
+        ..Config::default()
+    };
+    let mut rig = Rig::new(config);
+    rig.publish("a");
+    assert_eq!(rig.publish_with("b", PERSISTENT), Published::Rejected);
+    assert_eq!(rig.world.dead, [("b".to_owned(), DeadReason::MaxLen)]);
+    assert_eq!(rig.machine.ready(), 1);
+}
+
+#[test]
+fn nobody_consumes_exclusively_where_consumers_take_turns() {
+    let mut rig = Rig::new(Config { single_active: true, ..Config::default() });
+    assert_eq!(rig.subscribe(1, 0, true), Err(Refused::InExclusiveUse));
+    assert!(rig.subscribe(2, 0, false).is_ok());
+}
