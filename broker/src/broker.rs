@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::net::{listener, tls};
 use crate::outbox::Notice;
 use crate::queue_host::Shared;
+use crate::replies::Replies;
 use crate::store::{Store, StoreOptions, SyncMode, Wake};
 
 use logins::Logins;
@@ -46,6 +47,7 @@ pub struct Broker {
     generation: AtomicU64,
     next_uid: AtomicU64,
     connections: Connections,
+    replies: Replies,
     metrics: Metrics,
     alarms: Alarms,
     session_config: Arc<SessionConfig>,
@@ -140,6 +142,7 @@ impl Broker {
             generation: AtomicU64::new(1),
             next_uid: AtomicU64::new(1),
             connections: Connections::default(),
+            replies: Replies::default(),
             metrics: Metrics::default(),
             alarms,
             session_config,
@@ -196,6 +199,11 @@ impl Broker {
 
     pub fn connections(&self) -> &Connections {
         &self.connections
+    }
+
+    /// The direct reply-to consumers.
+    pub fn replies(&self) -> &Replies {
+        &self.replies
     }
 
     pub fn metrics(&self) -> &Metrics {

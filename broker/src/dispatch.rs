@@ -17,7 +17,7 @@ use leveret_core::session::host::{
     Binding, Consume, ConsumerKey, Delivery, Destination, ExchangeDeclare, Got, Host, QueueDeclare,
     QueueDeclared, Receipts, Routed, Settle, Ticket,
 };
-use leveret_core::vhost::RouteScratch;
+use leveret_core::vhost::{RouteScratch, without_bcc};
 use leveret_protocol::table::{RawTable, Table};
 
 use tokio::task::AbortHandle;
@@ -28,6 +28,7 @@ use crate::connections::ConnectionInfo;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::queue_host::{ChannelWindow, Link, Publish, QueueCell, SubscribeError};
+use crate::replies::{is_reply, is_reply_name};
 use crate::store::Store;
 
 /// A queue as sessions hold it; compared by identity.
@@ -70,6 +71,8 @@ struct ChannelState {
     getters: Vec<(Arc<QueueCell>, ConsumerKey)>,
     /// Consumers that were cancelled and may still hold messages.
     cancelled: Vec<(Arc<QueueCell>, ConsumerKey)>,
+    /// Where the channel's direct reply-to consumer is reached.
+    reply_address: Option<Box<str>>,
 }
 
 struct ConsumerState {
@@ -211,8 +214,20 @@ impl ConnectionHost {
         self.vhost()?.queue(name, self.id)
     }
 
+    /// `queue.declare` of an address for direct replies: asks whether somebody waits there.
+    fn declare_replies(&self, name: &str) -> Result<QueueDeclared, Fault> {
+        let vhost = self.vhost()?;
+        if !self.broker.replies().exists(vhost.name(), name) {
+            return Err(Fault::not_found(format!("no queue '{name}' in vhost '{}'", vhost.name())));
+        }
+        Ok(QueueDeclared { queue: name.to_owned(), message_count: 0, consumer_count: 1, after: Ticket(0) })
+    }
+
     fn check_binding(&mut self, binding: &Binding<'_>) -> Result<(), Fault> {
         match binding.destination {
+            Destination::Queue(queue) if is_reply_name(queue) => {
+                return Err(Fault::access_refused("operation not permitted on a direct reply-to address"));
+            }
             Destination::Queue(queue) => self.check(Access::Write, Resource::Queue(queue))?,
             Destination::Exchange(exchange) => self.check(Access::Write, Resource::Exchange(exchange))?,
         }
@@ -234,15 +249,17 @@ impl ConnectionHost {
         }
     }
 
-    /// Finds where a message goes and remembers it where that depends on exchange and routing key only.
-    fn route(&mut self, message: &Message) -> Result<(), Fault> {
+    /// Finds where a message goes and remembers it where that depends on exchange and routing key only. True when it
+    /// names further keys.
+    fn route(&mut self, message: &Message) -> Result<bool, Fault> {
         let vhost = self.vhost()?;
         let generation = self.broker.generation();
         if self.routes.generation != generation {
             self.routes.clear(generation);
         }
-        if !has_routing_headers(message) && self.routes.find(message) {
-            return Ok(());
+        let names_more_keys = has_routing_headers(message);
+        if !names_more_keys && self.routes.find(message) {
+            return Ok(false);
         }
         let (exchange, routing_key) = (message.exchange(), message.routing_key());
         self.check(Access::Write, Resource::Exchange(exchange))?;
@@ -258,7 +275,18 @@ impl ConnectionHost {
         if !self.routes.scratch.read_headers() {
             self.routes.remember(message);
         }
-        Ok(())
+        Ok(names_more_keys)
+    }
+
+    /// Takes care of a message that no queue gets: it may be a direct reply.
+    fn publish_unrouted(&self, message: &Message) -> Routed {
+        let is_delivered = is_reply(message)
+            && self.vhost.as_ref().is_some_and(|vhost| self.broker.replies().deliver(vhost.name(), message));
+        if is_delivered {
+            return Routed::Yes;
+        }
+        self.metrics().unroutable.fetch_add(1, Ordering::Relaxed);
+        Routed::No
     }
 }
 
@@ -326,6 +354,7 @@ impl Host for ConnectionHost {
             window: Arc::new(ChannelWindow::new()),
             getters: Vec::new(),
             cancelled: Vec::new(),
+            reply_address: None,
         };
         self.channels.insert(channel, state);
         self.metrics().channels_opened.fetch_add(1, Ordering::Relaxed);
@@ -333,6 +362,7 @@ impl Host for ConnectionHost {
     }
 
     fn channel_closed(&mut self, channel: u16) {
+        self.cancel_replies(channel);
         let Some(state) = self.channels.remove(&channel) else { return };
         let mut consumers = Vec::new();
         self.consumers.retain(|key, consumer| {
@@ -374,6 +404,9 @@ impl Host for ConnectionHost {
     }
 
     fn queue_declare(&mut self, request: QueueDeclare<'_>) -> Result<QueueDeclared, Fault> {
+        if is_reply_name(request.queue) {
+            return self.declare_replies(request.queue);
+        }
         if !request.passive && !request.queue.is_empty() {
             self.check(Access::Configure, Resource::Queue(request.queue))?;
         }
@@ -407,13 +440,11 @@ impl Host for ConnectionHost {
     }
 
     fn publish(&mut self, channel: u16, sequence: Option<u64>, message: Message) -> Result<Routed, Fault> {
-        self.route(&message)?;
+        let message = if self.route(&message)? { without_bcc(message) } else { message };
         self.published.0 += 1;
         self.published.1 += u64::from(sequence.is_some());
-        let metrics = self.broker.metrics();
         let Some((last, others)) = self.routes.found.split_last() else {
-            metrics.unroutable.fetch_add(1, Ordering::Relaxed);
-            return Ok(Routed::No);
+            return Ok(self.publish_unrouted(&message));
         };
         let sequence = sequence.unwrap_or(0);
         for cell in others {
@@ -428,7 +459,7 @@ impl Host for ConnectionHost {
     }
 
     fn check_publish(&mut self, message: &Message) -> Result<(), Fault> {
-        self.route(message)
+        self.route(message).map(drop)
     }
 
     fn flush(&mut self, receipts: &mut Receipts) {
@@ -486,6 +517,22 @@ impl Host for ConnectionHost {
         }
         if queue.0.cancel(self.id, key) {
             self.delete_unused(&queue.0);
+        }
+    }
+
+    fn consume_replies(&mut self, channel: u16, key: ConsumerKey) -> Result<Box<str>, Fault> {
+        let vhost = self.vhost()?;
+        let Some(state) = self.channels.get_mut(&channel) else {
+            return Err(Fault::not_allowed("the channel is not open"));
+        };
+        let address = self.broker.replies().add(vhost.name().clone(), self.outbox.clone(), key);
+        state.reply_address = Some(address.clone());
+        Ok(address)
+    }
+
+    fn cancel_replies(&mut self, channel: u16) {
+        if let Some(address) = self.channels.get_mut(&channel).and_then(|state| state.reply_address.take()) {
+            self.broker.replies().remove(&address);
         }
     }
 
@@ -673,7 +720,7 @@ fn consumer_priority(arguments: RawTable<'_>) -> Result<i32, Fault> {
     }
 }
 
-/// True when headers name more routing keys (`CC`, `BCC`) or could take part in routing.
+/// True when headers name more routing keys (`CC`, `BCC`).
 fn has_routing_headers(message: &Message) -> bool {
     message
         .properties()

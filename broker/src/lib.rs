@@ -12,5 +12,6 @@ pub mod metrics;
 pub mod net;
 pub mod outbox;
 pub mod queue_host;
+pub mod replies;
 pub mod runtime;
 pub mod store;

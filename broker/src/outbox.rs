@@ -14,7 +14,7 @@ use leveret_core::session::host::{ConsumerKey, Delivery};
 use leveret_core::session::state::AuthRefused;
 use parking_lot::Mutex;
 
-use crate::queue_host::QueueCell;
+use crate::queue_host::{QueueCell, delivery_bytes};
 use crate::store::Wake;
 
 /// The mailbox of one connection.
@@ -69,6 +69,19 @@ impl Outbox {
         } else {
             inner.deliveries.append(staged);
         }
+    }
+
+    /// Appends a delivery that comes from no queue, and wakes the connection. False when the connection has more
+    /// waiting than it may: there is no queue in which the delivery could wait, so it is lost.
+    pub fn push_reply(&self, delivery: Delivery) -> bool {
+        let bytes = delivery_bytes(&delivery);
+        if self.unwritten.load(Ordering::Relaxed) + bytes > REPLIES_UNWRITTEN_MAX {
+            return false;
+        }
+        self.unwritten.fetch_add(bytes, Ordering::Relaxed);
+        self.inner.lock().deliveries.push(delivery);
+        self.wake();
+        true
     }
 
     /// Appends a notice and wakes the connection.
@@ -158,3 +171,5 @@ impl Wake for Outbox {
 
 /// Bytes on their way to one connection at which its consumers wait. Twice what a socket buffer usually takes.
 const UNWRITTEN_MAX: usize = 1 << 20;
+/// Bytes on their way to one connection at which direct replies to it are dropped.
+const REPLIES_UNWRITTEN_MAX: usize = 64 << 20;

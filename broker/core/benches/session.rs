@@ -244,6 +244,12 @@ impl Host for Loop {
         Ok(())
     }
     fn cancel(&mut self, _: &(), _: ConsumerKey) {}
+    fn consume_replies(&mut self, _channel: u16, _key: ConsumerKey) -> Result<Box<str>, Fault> {
+        Ok("".into())
+    }
+
+    fn cancel_replies(&mut self, _channel: u16) {}
+
     fn take_deliveries(&mut self, deliveries: &mut Vec<Delivery>) {
         deliveries.append(&mut self.outbox);
     }

@@ -16,8 +16,8 @@ use crate::message::Message;
 use crate::session::confirm::Confirms;
 use crate::session::connection::Shared;
 use crate::session::delivery::{
-    Consumer, GETS_SLOT, Outstanding, SLOTS_MAX, Sources, consumer_key, encode_content, encode_delivery,
-    slot_of,
+    Consumer, GETS_SLOT, Outstanding, REPLIES_SLOT, SLOTS_MAX, Sources, consumer_key, encode_content,
+    encode_delivery, slot_of,
 };
 use crate::session::host::{
     Binding, Consume, ConsumerKey, Delivery, Destination, ExchangeDeclare, Host, QueueDeclare, Routed,
@@ -52,6 +52,16 @@ pub(super) struct Channel<Q> {
     global_prefetch_count: u16,
     /// Names this channel's gets to queues.
     gets: ConsumerKey,
+    /// The direct reply-to consumer.
+    replies: Option<Replies>,
+}
+
+/// A consumer without a queue, which replies reach at an address of its own.
+#[derive(Debug)]
+struct Replies {
+    tag: Box<str>,
+    key: ConsumerKey,
+    address: Box<str>,
 }
 
 /// How publishes and settles are treated.
@@ -104,6 +114,7 @@ impl<Q: Clone + PartialEq> Channel<Q> {
             prefetch_count: 0,
             global_prefetch_count: 0,
             gets: consumer_key(serial, GETS_SLOT, number),
+            replies: None,
         }
     }
 
@@ -127,12 +138,16 @@ impl<Q: Clone + PartialEq> Channel<Q> {
         if flags.immediate {
             return Err(Fault::not_implemented("immediate=true"));
         }
+        let mut message = message;
         let properties = message.properties();
         if let Some(expiration) = properties.expiration_bytes() {
             check_expiration(expiration)?;
         }
         if let Some(user_id) = properties.user_id_bytes() {
             check_user_id(user_id, link.host)?;
+        }
+        if properties.reply_to() == Some(REPLY_TO) {
+            message = self.with_reply_address(&message)?;
         }
         let sequence = match &mut self.mode {
             Mode::Plain => None,
@@ -234,7 +249,7 @@ impl<Q: Clone + PartialEq> Channel<Q> {
     pub(super) fn deliver(&mut self, delivery: &Delivery, frame_max: u32, output: &mut Output) -> bool {
         let slot = slot_of(delivery.consumer);
         let Some(source) = self.sources.get(slot) else {
-            return false;
+            return self.deliver_reply(delivery, frame_max, output);
         };
         let Some(consumer) = source.consumer.as_ref().filter(|_| source.key == delivery.consumer) else {
             return false;
@@ -246,6 +261,35 @@ impl<Q: Clone + PartialEq> Channel<Q> {
             self.sources.delivered(slot);
         }
         true
+    }
+
+    /// Sends a reply; false if it is for another consumer.
+    #[cold]
+    fn deliver_reply(&mut self, delivery: &Delivery, frame_max: u32, output: &mut Output) -> bool {
+        let Some(replies) = self.replies.as_ref().filter(|replies| replies.key == delivery.consumer) else {
+            return false;
+        };
+        self.last_tag += 1;
+        encode_delivery(self.number, &replies.tag, self.last_tag, delivery, frame_max, output.buffer());
+        true
+    }
+
+    /// The message with the address of this channel's reply consumer in place of the name that asks for it.
+    #[cold]
+    fn with_reply_address(&self, message: &Message) -> Result<Message, Fault> {
+        let Some(replies) = &self.replies else {
+            return Err(Fault::precondition_failed("fast reply consumer does not exist"));
+        };
+        let properties = message.properties().with_reply_to(&replies.address);
+        Ok(message.rewritten(message.exchange(), message.routing_key(), &properties, false))
+    }
+
+    /// Ends the direct reply-to consumer if it has this tag.
+    pub(super) fn cancel_replies<H: Host<Queue = Q>>(&mut self, consumer_tag: &str, host: &mut H) {
+        if self.replies.as_ref().is_some_and(|replies| *replies.tag == *consumer_tag) {
+            self.replies = None;
+            host.cancel_replies(self.number);
+        }
     }
 
     /// Queue and key of the consumer with this tag.
@@ -509,6 +553,9 @@ impl<Q: Clone + PartialEq> Channel<Q> {
         if self.consumers.contains_key(consumer_tag) {
             return Err(Fault::not_allowed(format!("attempt to reuse consumer tag '{consumer_tag}'")));
         }
+        if queue == REPLY_TO {
+            return self.consume_replies(consumer_tag, no_ack, no_wait, link);
+        }
         let Some(slot) = self.sources.next_slot() else {
             return Err(Fault::not_allowed(format!(
                 "reached maximum ({SLOTS_MAX}) of consumers per channel"
@@ -536,6 +583,31 @@ impl<Q: Clone + PartialEq> Channel<Q> {
         self.consumers.insert(consumer_tag.clone(), slot);
         let inserted = self.sources.insert(handle, key, Some(Consumer { tag: consumer_tag, no_ack }));
         debug_assert_eq!(inserted, slot);
+        Ok(())
+    }
+
+    /// `basic.consume` of the name that stands for direct replies.
+    fn consume_replies<H: Host<Queue = Q>>(
+        &mut self,
+        consumer_tag: &str,
+        no_ack: bool,
+        no_wait: bool,
+        link: &mut Link<'_, H>,
+    ) -> Result<(), Fault> {
+        if self.replies.is_some() {
+            return Err(Fault::precondition_failed("reply consumer already set"));
+        }
+        if !no_ack {
+            return Err(Fault::precondition_failed("reply consumer cannot acknowledge"));
+        }
+        let tag: Box<str> = match consumer_tag {
+            "" => link.shared.next_consumer_tag().into(),
+            chosen => chosen.into(),
+        };
+        let key = consumer_key(link.shared.next_serial(), REPLIES_SLOT, self.number);
+        let address = link.host.consume_replies(self.number, key)?;
+        self.reply(&Method::BasicConsumeOk { consumer_tag: &tag }, Ticket::default(), no_wait, link);
+        self.replies = Some(Replies { tag, key, address });
         Ok(())
     }
 
@@ -656,6 +728,9 @@ fn check_user_id<H: Host>(user_id: &[u8], host: &H) -> Result<(), Fault> {
         "user_id property set to '{claimed}' but authenticated user was '{user}'"
     )))
 }
+
+/// The queue name and reply-to address that stand for the direct reply-to consumer of the channel that uses them.
+pub(super) const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
 /// A name without line ends, which RabbitMQ strips from the names of queues and exchanges.
 fn clean(name: &str) -> Cow<'_, str> {

@@ -206,6 +206,11 @@ pub trait Host {
 
     /// Starts a consumer. Deliveries may arrive before this returns; they are read with [`Host::take_deliveries`].
     fn consume(&mut self, consume: Consume<'_>) -> Result<Self::Queue, Fault>;
+    /// Starts the channel's direct reply-to consumer, under `key`, and gives back the address at which it is reached: a
+    /// routing key of the default exchange that nobody can guess.
+    fn consume_replies(&mut self, channel: u16, key: ConsumerKey) -> Result<Box<str>, Fault>;
+    /// Ends the channel's direct reply-to consumer; [`Host::channel_closed`] does that too.
+    fn cancel_replies(&mut self, channel: u16);
     /// Ends a consumer; what it holds stays with the channel. After this the queue sends it nothing more.
     fn cancel(&mut self, queue: &Self::Queue, key: ConsumerKey);
     /// Appends the deliveries that wait for this connection.

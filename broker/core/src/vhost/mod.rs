@@ -26,7 +26,7 @@ pub use self::definitions::{
     BindingDefinition, DestinationName, ExchangeDefinition, ExchangeOptions, QueueDefinition,
 };
 pub use self::records::record_prefix;
-pub use self::routing::{RouteScratch, extra_routing_keys};
+pub use self::routing::{RouteScratch, extra_routing_keys, without_bcc};
 pub use self::topology::{Change, Declarer, QueueCheck, RemovedQueue, Restored, Topology};
 
 /// The name of a queue that was declared without one.

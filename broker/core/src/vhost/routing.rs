@@ -14,6 +14,7 @@ use super::faults;
 use super::topology::{DEFAULT_EXCHANGE, Topology};
 use crate::exchange::{Marks, MatchScratch, RoutingKeys, Target, TargetKind};
 use crate::fault::Fault;
+use crate::message::Message;
 
 /// What routing needs besides its result, kept between messages so that none allocates. One per connection will do.
 #[derive(Debug, Default)]
@@ -175,6 +176,17 @@ impl<H: Clone> Topology<H> {
 /// Elements that are not text are passed over, as RabbitMQ does.
 pub fn extra_routing_keys(properties: PropertiesView<'_>) -> Result<Vec<&str>, Fault> {
     properties.headers().map_or(Ok(Vec::new()), keys_of_headers)
+}
+
+/// The message without its BCC header, which nobody but the broker is to see. Call it once it is routed.
+#[cold]
+pub fn without_bcc(message: Message) -> Message {
+    let properties = message.properties();
+    let headers = properties.headers().filter(|headers| headers.get("BCC").is_some());
+    let Some(Ok(mut headers)) = headers.map(RawTable::to_table) else { return message };
+    headers.remove("BCC");
+    let properties = properties.with_headers(&headers);
+    message.rewritten(message.exchange(), message.routing_key(), &properties, message.has_died())
 }
 
 fn keys_of_headers(headers: RawTable<'_>) -> Result<Vec<&str>, Fault> {

@@ -215,6 +215,8 @@ impl<H: Host> Connection<H> {
             if let Some(channel) = self.channels.get_mut(&number) {
                 channel.forget_consumer(key);
             }
+        } else if let Some(channel) = self.channels.get_mut(&number) {
+            channel.cancel_replies(consumer_tag, host);
         }
         if !no_wait {
             Method::BasicCancelOk { consumer_tag }.encode(number, self.output.buffer());

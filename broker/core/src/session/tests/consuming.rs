@@ -430,3 +430,58 @@ fn slots_are_freed_when_nothing_is_outstanding() {
     }
     assert_eq!(client.connection.channels().next().unwrap().messages_unacknowledged, 0);
 }
+
+fn request(reply_to: &str) -> Vec<u8> {
+    let properties = Properties { reply_to: Some(reply_to.into()), ..Properties::default() };
+    publish_bytes(1, "requests", &properties, b"ask")
+}
+
+#[test]
+fn direct_replies_have_an_address_that_requests_carry() {
+    let mut client = Client::on_channel();
+    client.send(1, consume("amq.rabbitmq.reply-to", "replies", true));
+    assert_eq!(client.received(), [r#"1 BasicConsumeOk { consumer_tag: "replies" }"#]);
+    assert_eq!(client.asked(), ["consume_replies 1"]);
+    client.send_bytes(&request("amq.rabbitmq.reply-to"));
+    client.send_bytes(&request("somewhere.else"));
+    let reply_to = |at: usize| client.host.published[at].properties().reply_to().map(str::to_owned);
+    assert_eq!(reply_to(0).as_deref(), Some("amq.rabbitmq.reply-to.secret"));
+    assert_eq!(reply_to(1).as_deref(), Some("somewhere.else"));
+    assert_eq!(client.host.published[0].body(), b"ask");
+    client.asked();
+    let consumer = client.host.consumers[0];
+    client.deliver(consumer, [1]);
+    assert_eq!(client.received().len(), 3, "method, header and body");
+    client.send(1, Method::BasicCancel { consumer_tag: "replies", no_wait: false });
+    assert_eq!(client.asked(), ["cancel_replies 1"]);
+    assert_eq!(client.received(), [r#"1 BasicCancelOk { consumer_tag: "replies" }"#]);
+    client.deliver(consumer, [2]);
+    assert!(client.received().is_empty(), "nobody is there any more");
+}
+
+#[test]
+fn direct_replies_are_refused_where_they_cannot_work() {
+    fn check(refuse: impl Fn(&mut Client), text: &str, ids: (u16, u16)) {
+        let mut client = Client::on_channel();
+        refuse(&mut client);
+        client.assert_closed(1, 406, &format!("PRECONDITION_FAILED - {text}"), ids);
+    }
+    check(
+        |client| client.send(1, consume("amq.rabbitmq.reply-to", "c", false)),
+        "reply consumer cannot acknowledge",
+        (60, 20),
+    );
+    check(
+        |client| {
+            client.consume("amq.rabbitmq.reply-to", "a", true);
+            client.send(1, consume("amq.rabbitmq.reply-to", "b", true));
+        },
+        "reply consumer already set",
+        (60, 20),
+    );
+    check(
+        |client| client.send_bytes(&request("amq.rabbitmq.reply-to")),
+        "fast reply consumer does not exist",
+        (60, 40),
+    );
+}

@@ -183,6 +183,15 @@ impl Host for FakeHost {
         self.log.push(format!("cancel {queue} consumer {index}"));
     }
 
+    fn consume_replies(&mut self, channel: u16, key: ConsumerKey) -> Result<Box<str>, Fault> {
+        self.consumers.push(key);
+        self.answer("consume_replies", channel.to_string(), "amq.rabbitmq.reply-to.secret".into())
+    }
+
+    fn cancel_replies(&mut self, channel: u16) {
+        self.log.push(format!("cancel_replies {channel}"));
+    }
+
     fn take_deliveries(&mut self, deliveries: &mut Vec<Delivery>) {
         deliveries.append(&mut self.outbox);
     }

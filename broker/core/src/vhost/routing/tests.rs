@@ -215,6 +215,18 @@ fn extra_keys_are_those_of_both_headers() {
     assert_eq!(keys, Ok(vec!["a", "b"]));
 }
 
+#[test]
+fn bcc_is_taken_out_and_nothing_else() {
+    let mut headers = cc("CC", &["a"]);
+    headers.insert("BCC", Value::Array(vec!["b".into()]));
+    headers.insert("own", 1);
+    let message = Message::new("x", "k", &properties_with(headers.clone()), b"body");
+    let without = without_bcc(message);
+    headers.remove("BCC");
+    assert_eq!(without.properties_raw(), properties_with(headers));
+    assert_eq!((without.exchange(), without.routing_key(), without.body()), ("x", "k", &b"body"[..]));
+}
+
 /// What reaches which queue, worked out from the definitions alone.
 fn naive(vhost: &Vhost, exchange: &str, routing_key: &str, met: &mut Vec<String>) -> Vec<String> {
     if met.contains(&exchange.to_owned()) {
