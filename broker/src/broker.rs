@@ -24,6 +24,7 @@ use crate::alarm::Alarms;
 use crate::clock;
 use crate::config::{Config, SyncPolicy};
 use crate::connections::Connections;
+use crate::deadlines::Deadlines;
 use crate::metrics::Metrics;
 use crate::net::{listener, tls};
 use crate::outbox::Notice;
@@ -93,6 +94,9 @@ impl Broker {
         let broker = Broker::new(config, store);
         broker.restore(&recovered.meta)?;
         drop(recovered);
+        for vhost in broker.all_vhosts() {
+            vhost.queues().iter().for_each(|cell| cell.start());
+        }
         let (queues, messages) = broker.count_messages();
         let recovered = Recovered { queues, messages, clean, took: began.elapsed() };
 
@@ -119,7 +123,8 @@ impl Broker {
         for listening in &listeners {
             info!(listener = listening.protocol, address = %listening.address, "listening");
         }
-        tasks.push(tokio::spawn(housekeeping(broker.clone())));
+        tasks.push(tokio::spawn(watch_alarms(broker.clone())));
+        tasks.push(tokio::spawn(watch_deadlines(broker.clone())));
         Ok(Running { broker, listeners, tasks, recovered })
     }
 
@@ -128,11 +133,13 @@ impl Broker {
             store: store.clone(),
             resident_bytes: AtomicUsize::new(0),
             resident_bytes_max: usize::try_from(config.memory.message_bytes).unwrap_or(usize::MAX),
+            deadlines: Deadlines::default(),
+            broker: OnceLock::new(),
         });
         let session_config = Arc::new(session_config(&config));
         let alarms =
             Alarms::new(&config.data_dir, config.memory.high_watermark, config.disk.free_limit_bytes);
-        Arc::new(Broker {
+        let broker = Arc::new(Broker {
             store,
             shared,
             users: RwLock::new(Users::new(config.loopback_users.iter().cloned())),
@@ -150,7 +157,9 @@ impl Broker {
             stopping: AtomicBool::new(false),
             started: Instant::now(),
             config,
-        })
+        });
+        let _ = broker.shared.broker.set(Arc::downgrade(&broker));
+        broker
     }
 
     /// Creates the first vhost and the first user in an empty data directory.
@@ -328,25 +337,30 @@ impl Running {
     }
 }
 
-/// Looks after what happens with time: expiry, alarms.
-async fn housekeeping(broker: Arc<Broker>) {
-    let mut every = tokio::time::interval(Duration::from_millis(100));
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut ticks = 0_u64;
+/// Looks at queues when something of them is over.
+async fn watch_deadlines(broker: Arc<Broker>) {
     loop {
-        every.tick().await;
-        ticks += 1;
-        let now_ms = clock::now_ms();
-        for vhost in broker.all_vhosts() {
-            for cell in vhost.queues() {
-                if cell.next_deadline().is_some_and(|at| at <= now_ms) {
-                    cell.tick();
-                }
+        broker.shared.deadlines.wait(clock::now_ms()).await;
+        for (at, note) in broker.shared.deadlines.take_due(clock::now_ms()).into_iter().enumerate() {
+            if let Some(cell) = note.cell.upgrade()
+                && cell.tick(note.at_ms)
+            {
+                broker.delete_expired_queue(&cell);
+            }
+            if at % DEADLINES_PER_TURN == 0 {
+                tokio::task::yield_now().await;
             }
         }
-        if ticks.is_multiple_of(10)
-            && let Some(change) = broker.alarms.check()
-        {
+    }
+}
+
+/// Raises and clears alarms.
+async fn watch_alarms(broker: Arc<Broker>) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        if let Some(change) = broker.alarms.check() {
             match change {
                 Some(reason) => warn!(reason, "alarm: publishers are held up"),
                 None => info!("alarm cleared"),
@@ -407,6 +421,8 @@ fn session_config(config: &Config) -> SessionConfig {
     }
 }
 
+/// Queues looked at before other tasks get their turn.
+const DEADLINES_PER_TURN: usize = 16;
 /// How long closing handshakes may take at a stop.
 const CLOSE_GRACE: Duration = Duration::from_millis(1500);
 /// How long connections have to read that the broker fails.

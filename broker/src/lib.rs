@@ -6,6 +6,8 @@ pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod connections;
+pub mod dead_letter;
+pub mod deadlines;
 pub mod dispatch;
 pub mod logging;
 pub mod metrics;

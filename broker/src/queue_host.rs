@@ -6,17 +6,21 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak, mpsc};
+use std::sync::{Arc, OnceLock, Weak, mpsc};
 
+use leveret_core::dead_letter::DeadLetterTarget;
 use leveret_core::message::Message;
 use leveret_core::queue::{
     Config, ConnectionId, DeadReason, Effects, Entry, GetOutcome, Info, LoadedMessage, Machine, Meta, Paged,
     Published, Refused, Subscription,
 };
 use leveret_core::session::host::{ConsumerKey, Delivery, Got, Settle, Ticket};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
+use crate::broker::Broker;
 use crate::clock;
+use crate::dead_letter::{self, Dead};
+use crate::deadlines::{Deadlines, Note, STEP_MS};
 use crate::outbox::{Notice, Outbox};
 use crate::store::{
     Append, LoadRequest, LoadSink, Loaded, Pending, PendingSource, QueueUid, RecoveredLane, Store, Wake,
@@ -44,6 +48,20 @@ pub struct QueueCell {
     /// When the queue's own record is durable, as a [`Ticket`].
     created_at: AtomicU64,
     single_active: bool,
+    dead_letter_target: Option<DeadLetterTarget>,
+    /// How long it may be unused.
+    expires_ms: Option<u64>,
+    /// Its messages expire, whatever they say themselves.
+    has_message_ttl: bool,
+}
+
+/// What a queue is besides its machine.
+pub struct QueueSetup {
+    pub machine: Config,
+    /// Where dead messages go.
+    pub dead_letter_target: Option<DeadLetterTarget>,
+    /// How long it may be unused before it is deleted.
+    pub expires_ms: Option<u64>,
 }
 
 /// What all queues of a broker share.
@@ -53,6 +71,10 @@ pub struct Shared {
     pub resident_bytes: AtomicUsize,
     /// The most that `resident_bytes` may be before queues keep little in memory.
     pub resident_bytes_max: usize,
+    /// When queues have to be looked at.
+    pub deadlines: Deadlines,
+    /// Where dead messages find their way. Set once the broker is there.
+    pub broker: OnceLock<Weak<Broker>>,
 }
 
 /// The window that all consumers of a channel share (`basic.qos` with global set).
@@ -86,6 +108,12 @@ struct State {
     had_consumers: bool,
     /// What this queue last added to the shared count of resident bytes.
     resident_reported: usize,
+    /// Messages that died and have to be sent on once the lock is released.
+    dead: Vec<Dead>,
+    /// The moment that the queue is noted with in [`Shared::deadlines`], 0 when it is not.
+    scheduled_ms: u64,
+    /// When it was last declared, got from, or left by a consumer.
+    used_ms: u64,
 }
 
 struct LinkState {
@@ -157,11 +185,13 @@ impl QueueCell {
         uid: QueueUid,
         vhost: Arc<str>,
         name: Arc<str>,
-        config: Config,
+        setup: QueueSetup,
         shared: Arc<Shared>,
         recovered: &[RecoveredLane],
     ) -> Arc<QueueCell> {
+        let QueueSetup { machine: config, dead_letter_target, expires_ms } = setup;
         let (durable, single_active) = (config.durable, config.single_active);
+        let has_message_ttl = config.message_ttl_ms.is_some();
         let mut machine = Machine::new(config);
         for lane in recovered {
             let paged = Paged {
@@ -182,6 +212,9 @@ impl QueueCell {
             marks: Vec::new(),
             had_consumers: false,
             resident_reported: 0,
+            dead: Vec::new(),
+            scheduled_ms: 0,
+            used_ms: clock::now_ms(),
         };
         Arc::new_cyclic(|this| QueueCell {
             uid,
@@ -194,7 +227,17 @@ impl QueueCell {
             deleted: AtomicBool::new(false),
             created_at: AtomicU64::new(0),
             single_active,
+            dead_letter_target,
+            expires_ms,
+            has_message_ttl,
         })
+    }
+
+    /// Lets time begin for a queue that was just made or restored, when it has anything to do with time.
+    pub fn start(&self) {
+        if self.expires_ms.is_some() || self.has_message_ttl || self.dead_letter_target.is_some() {
+            self.run(|machine, meta, _, effects| machine.deliver(meta, effects));
+        }
     }
 
     /// Takes a batch of messages in. Returns when they are safe; refused ones go to `rejected`.
@@ -215,6 +258,46 @@ impl QueueCell {
             machine.deliver(meta, &mut shell);
         };
         self.run_with_state(publish).1
+    }
+
+    /// Takes in dead letters of another queue. Returns when they are safe, and what died of it here. Those that the queue
+    /// refuses are lost.
+    pub fn publish_dead(&self, letters: Vec<Message>) -> (Ticket, Vec<Dead>) {
+        let ((), ticket, dead) = self.run_collecting(|state, meta, cell| {
+            if cell.is_deleted() {
+                return;
+            }
+            let (machine, mut shell, counters) = state.split(cell);
+            counters.published += letters.len() as u64;
+            for letter in letters {
+                machine.publish(meta, letter, &mut shell);
+            }
+            machine.deliver(meta, &mut shell);
+        });
+        (ticket, dead)
+    }
+
+    /// Tells the store that dead messages are settled, which are safe elsewhere after `after`.
+    ///
+    /// A list that is pending for an earlier generation than that must not take the settles: the store may be about to
+    /// write it, and a crash before the next generation would lose the messages. Then they wait.
+    pub fn forget_dead(&self, positions: Vec<(u8, u64)>, after: Ticket) {
+        let store = &self.shared.store;
+        let mut state = self.state.lock();
+        if positions.is_empty() || self.is_deleted() {
+            return;
+        }
+        let is_earlier = state.pending.registered && state.pending.last < after;
+        if is_earlier && store.durable() < after {
+            drop(state);
+            let waiter = ForgetWaiter { cell: self.this.clone(), positions: Mutex::new(positions), after };
+            store.wake_when_durable(after, Arc::new(waiter));
+            return;
+        }
+        for (lane, position) in positions {
+            state.pending.forget(lane, position..position + 1, store);
+        }
+        self.register(&mut state);
     }
 
     /// Ends deliveries and hands out what that makes possible. Returns how many there were.
@@ -263,6 +346,7 @@ impl QueueCell {
                 machine.cancel(slot, &mut shell);
                 machine.deliver(meta, &mut shell);
             }
+            state.used_ms = meta.now_ms;
             state.had_consumers && state.machine.consumer_count() == 0
         })
         .0
@@ -277,6 +361,7 @@ impl QueueCell {
                 machine.drop_consumer(meta, slot, &mut shell);
                 machine.deliver(meta, &mut shell);
             }
+            state.used_ms = meta.now_ms;
             state.had_consumers && state.machine.consumer_count() == 0
         })
         .0
@@ -286,6 +371,7 @@ impl QueueCell {
     pub fn get(&self, connection: ConnectionId, key: ConsumerKey, no_ack: bool) -> Option<Got> {
         loop {
             let (outcome, ticket) = self.run_with_state(|state, meta, cell| {
+                state.used_ms = meta.now_ms;
                 let (machine, mut shell, counters) = state.split(cell);
                 let slot = machine.getter(connection, key);
                 let outcome = machine.get(meta, slot, no_ack, &mut shell);
@@ -341,25 +427,57 @@ impl QueueCell {
         self.run(|machine, _, _, effects| machine.purge(effects))
     }
 
-    /// Lets time pass: expires what is over, hands out what can be.
-    pub fn tick(&self) {
-        self.run(|machine, meta, _, effects| {
-            machine.deliver(meta, effects);
+    /// The moment has come that the queue was noted with: expires what is over, hands out what can be. True when nobody
+    /// has used the queue for as long as it may be unused: delete it.
+    pub fn tick(&self, noted_ms: u64) -> bool {
+        self.run_with_state(|state, meta, cell| {
+            if state.scheduled_ms != noted_ms {
+                return false;
+            }
+            state.scheduled_ms = 0;
+            let (machine, mut shell, _) = state.split(cell);
+            machine.deliver(meta, &mut shell);
             machine.shrink();
-        });
+            cell.unused_until(state).is_some_and(|until_ms| until_ms <= meta.now_ms)
+        })
+        .0
+    }
+
+    /// It was declared again, which counts as use.
+    pub fn declared_again(&self) {
+        if self.expires_ms.is_some() {
+            self.state.lock().used_ms = clock::now_ms();
+        }
     }
 
     /// Marks the queue as deleted unless a condition forbids it; its consumers are told. Returns ready messages.
     pub fn delete(&self, if_unused: bool, if_empty: bool) -> Result<u64, DeleteRefused> {
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         if if_unused && state.machine.consumer_count() > 0 {
             return Err(DeleteRefused::InUse);
         }
         if if_empty && state.machine.ready() > 0 {
             return Err(DeleteRefused::NotEmpty);
         }
-        self.deleted.store(true, Ordering::Release);
         let ready = state.machine.ready();
+        self.finish(state);
+        Ok(ready)
+    }
+
+    /// Marks the queue as deleted if it was unused for as long as it may be.
+    pub fn delete_if_unused_too_long(&self) -> bool {
+        let state = self.state.lock();
+        let now_ms = clock::now_ms();
+        let is_over =
+            !self.is_deleted() && self.unused_until(&state).is_some_and(|until_ms| until_ms <= now_ms);
+        if is_over {
+            self.finish(state);
+        }
+        is_over
+    }
+
+    fn finish(&self, mut state: MutexGuard<'_, State>) {
+        self.deleted.store(true, Ordering::Release);
         let resident = std::mem::take(&mut state.resident_reported);
         self.shared.resident_bytes.fetch_sub(resident, Ordering::Relaxed);
         state.pending.clear(&self.shared.store);
@@ -370,7 +488,6 @@ impl QueueCell {
         for link in links.into_iter().flatten() {
             link.link.outbox.notice(Notice::ConsumerCancelled(link.key));
         }
-        Ok(ready)
     }
 
     /// Writes down exactly what was delivered, before a clean stop.
@@ -411,9 +528,20 @@ impl QueueCell {
             .collect()
     }
 
-    /// When something expires at the front, in milliseconds since the epoch.
-    pub fn next_deadline(&self) -> Option<u64> {
-        self.state.lock().machine.next_deadline()
+    /// Where its dead messages go.
+    pub fn dead_letter_target(&self) -> Option<&DeadLetterTarget> {
+        self.dead_letter_target.as_ref()
+    }
+
+    /// The broker that it is part of.
+    pub fn broker(&self) -> Option<Arc<Broker>> {
+        self.shared.broker.get()?.upgrade()
+    }
+
+    /// Reads messages back that the machine has let go.
+    pub fn load_for(&self, lane: u8, positions: Range<u64>, sink: Arc<dyn LoadSink>) {
+        let after = self.state.lock().pending.last;
+        self.shared.store.load(self.load_request(lane, positions, after, sink));
     }
 
     /// The queue's identity in the store.
@@ -471,8 +599,23 @@ impl QueueCell {
         })
     }
 
-    /// Runs `apply` under the lock, passes on what it staged, registers what it left for the store, then wakes.
+    /// As [`QueueCell::run_collecting`], and sends on what died.
     fn run_with_state<R>(&self, apply: impl FnOnce(&mut State, Meta, &QueueCell) -> R) -> (R, Ticket) {
+        let (result, ticket, dead) = self.run_collecting(apply);
+        if !dead.is_empty()
+            && let Some(this) = self.this.upgrade()
+        {
+            dead_letter::send_on(this, dead);
+        }
+        (result, ticket)
+    }
+
+    /// Runs `apply` under the lock, passes on what it staged, registers what it left for the store, then wakes. What
+    /// died is left to the caller.
+    fn run_collecting<R>(
+        &self,
+        apply: impl FnOnce(&mut State, Meta, &QueueCell) -> R,
+    ) -> (R, Ticket, Vec<Dead>) {
         let meta = self.meta();
         let mut wakes: Vec<Arc<Outbox>> = Vec::new();
         let mut state = self.state.lock();
@@ -482,7 +625,12 @@ impl QueueCell {
         let ticket = self.register(&mut state);
         let loads = std::mem::take(&mut state.loads);
         let marks = std::mem::take(&mut state.marks);
+        let dead = std::mem::take(&mut state.dead);
+        let is_earliest = self.schedule(&mut state);
         drop(state);
+        if is_earliest {
+            self.shared.deadlines.wake();
+        }
         for outbox in wakes {
             outbox.wake();
         }
@@ -493,7 +641,26 @@ impl QueueCell {
             let waiter = MarkWaiter { cell: self.this.clone(), marks };
             self.shared.store.wake_when_durable(ticket, Arc::new(waiter));
         }
-        (result, ticket)
+        (result, ticket, dead)
+    }
+
+    /// Sees to it that the queue is looked at when something of it is over. True when that is what comes next of all
+    /// queues.
+    fn schedule(&self, state: &mut State) -> bool {
+        let expires = state.machine.next_deadline();
+        let Some(at_ms) = expires.into_iter().chain(self.unused_until(state)).min() else { return false };
+        let at_ms = at_ms.next_multiple_of(STEP_MS);
+        if self.is_deleted() || (state.scheduled_ms != 0 && state.scheduled_ms <= at_ms) {
+            return false;
+        }
+        state.scheduled_ms = at_ms;
+        self.shared.deadlines.add(Note { at_ms, cell: self.this.clone() })
+    }
+
+    /// When it will have been unused for too long, while nobody consumes.
+    fn unused_until(&self, state: &State) -> Option<u64> {
+        let expires_ms = self.expires_ms.filter(|_| state.machine.consumer_count() == 0)?;
+        Some(state.used_ms + expires_ms)
     }
 
     fn meta(&self) -> Meta {
@@ -588,6 +755,21 @@ impl Wake for MarkWaiter {
     }
 }
 
+/// Forgets dead messages once they are safe elsewhere.
+struct ForgetWaiter {
+    cell: Weak<QueueCell>,
+    positions: Mutex<Vec<(u8, u64)>>,
+    after: Ticket,
+}
+
+impl Wake for ForgetWaiter {
+    fn wake(&self) {
+        if let Some(cell) = self.cell.upgrade() {
+            cell.forget_dead(std::mem::take(&mut *self.positions.lock()), self.after);
+        }
+    }
+}
+
 /// Wakes a thread that waits for a ticket.
 struct TicketWaiter(mpsc::SyncSender<()>);
 
@@ -619,6 +801,7 @@ impl State {
             touched: &mut self.touched,
             loads: &mut self.loads,
             marks: &mut self.marks,
+            dead: &mut self.dead,
         };
         (&mut self.machine, shell, &mut self.counters)
     }
@@ -664,6 +847,7 @@ struct Shell<'a> {
     touched: &'a mut Vec<u32>,
     loads: &'a mut Vec<(u8, Range<u64>)>,
     marks: &'a mut Vec<(u8, u64)>,
+    dead: &'a mut Vec<Dead>,
 }
 
 impl Shell<'_> {
@@ -715,10 +899,9 @@ impl Effects for Shell<'_> {
         self.marks.push((lane, position));
     }
 
-    fn dead_letter(&mut self, lane: u8, entry: Entry, _reason: DeadReason) {
-        if entry.stored {
-            self.forget(lane, entry.position..entry.position + 1);
-        }
+    fn dead_letter(&mut self, lane: u8, entry: Entry, reason: DeadReason) {
+        let Entry { position, stored, message, .. } = entry;
+        self.dead.push(Dead { lane, position, stored, message, reason });
     }
 
     fn consumer_gone(&mut self, consumer: u32) {

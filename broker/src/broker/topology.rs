@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
 use leveret_core::auth::{Access, Resource};
+use leveret_core::dead_letter::DeadLetterTarget;
 use leveret_core::fault::Fault;
 use leveret_core::message::Message;
 use leveret_core::queue::arguments::{QueueKind, QueueOptions};
@@ -22,7 +23,7 @@ use tracing::{info, warn};
 
 use super::Broker;
 use crate::dispatch::describe;
-use crate::queue_host::{DeleteRefused, QueueCell};
+use crate::queue_host::{DeleteRefused, QueueCell, QueueSetup};
 use crate::store::RecoveredLane;
 
 /// One vhost: what exists in it.
@@ -126,8 +127,8 @@ impl Broker {
         lanes: &[RecoveredLane],
     ) -> Arc<QueueCell> {
         let name = definition.name.as_str().into();
-        let config = queue_config(definition.durable, &definition.options);
-        QueueCell::new(definition.uid, vhost.clone(), name, config, self.shared.clone(), lanes)
+        let setup = queue_setup(definition.durable, &definition.options);
+        QueueCell::new(definition.uid, vhost.clone(), name, setup, self.shared.clone(), lanes)
     }
 
     /// `exchange.declare`.
@@ -170,6 +171,7 @@ impl Broker {
         {
             // Made by another connection a moment ago, its record may still be on the way to the disk.
             let after = if definition.durable { cell.created_at() } else { Ticket(0) };
+            cell.declared_again();
             return Ok(declared(cell, after));
         }
         let mut topology = vhost.topology.write();
@@ -186,6 +188,7 @@ impl Broker {
         let change = topology.insert_queue(definition, cell.clone());
         let after = self.carry_out(change, true);
         cell.set_created_at(after);
+        cell.start();
         self.metrics.queues_created.fetch_add(1, Ordering::Relaxed);
         Ok(declared(&cell, after))
     }
@@ -230,6 +233,19 @@ impl Broker {
         if definition.uid == cell.uid() && definition.auto_delete {
             let current = current.clone();
             if current.delete(true, false).is_ok() {
+                self.remove_queue(&mut topology, &current);
+            }
+        }
+    }
+
+    /// Deletes a queue that nobody has used for as long as it may be unused.
+    pub(super) fn delete_expired_queue(&self, cell: &QueueCell) {
+        let Some(vhost) = self.vhost(cell.vhost()) else { return };
+        let mut topology = vhost.topology.write();
+        let Some((definition, current)) = topology.queue(cell.name()) else { return };
+        if definition.uid == cell.uid() {
+            let current = current.clone();
+            if current.delete_if_unused_too_long() {
                 self.remove_queue(&mut topology, &current);
             }
         }
@@ -310,6 +326,19 @@ fn of_vhost<'a>(meta: &'a [(Vec<u8>, Vec<u8>)], vhost: &str) -> impl Iterator<It
     let prefix = record_prefix(vhost);
     let matching = meta.iter().filter(move |(key, _)| key.starts_with(&prefix));
     matching.map(|(key, value)| (key.as_slice(), value.as_slice()))
+}
+
+/// What a queue's options come to.
+fn queue_setup(durable: bool, options: &QueueOptions) -> QueueSetup {
+    let exchange = options.dead_letter_exchange.as_deref();
+    QueueSetup {
+        machine: queue_config(durable, options),
+        dead_letter_target: exchange.map(|exchange| DeadLetterTarget {
+            exchange: exchange.into(),
+            routing_key: options.dead_letter_routing_key.as_deref().map(Into::into),
+        }),
+        expires_ms: options.expires_ms,
+    }
 }
 
 /// What a queue's options come to for its machine.

@@ -1,0 +1,149 @@
+//! Sends dead messages on: from the queue they died in, by its dead-letter exchange, into other queues.
+//!
+//! A queue collects what dies under its lock; when the lock is free, whoever ran the queue carries it on here. Only when
+//! it is in its new queues does the old one forget it ([`QueueCell::forget_dead`]), in the same generation of the store
+//! or a later one: a crash finds the message in both queues at worst, never in none.
+//!
+//! What that kills in turn (a full queue drops its head) waits in a list, so that a chain of queues costs no stack. The
+//! list ends, because a message never comes round to the same queue by itself ([`DeadLetter::is_cycle`]).
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+
+use hashbrown::HashMap;
+use leveret_core::dead_letter::{DeadLetter, DeadLetterTarget};
+use leveret_core::message::Message;
+use leveret_core::queue::DeadReason;
+use leveret_core::vhost::RouteScratch;
+use parking_lot::Mutex;
+use tracing::debug;
+
+use crate::clock;
+use crate::queue_host::QueueCell;
+use crate::store::{LoadSink, Loaded, Ticket};
+
+/// A message that a queue has given up.
+#[derive(Debug)]
+pub struct Dead {
+    pub lane: u8,
+    pub position: u64,
+    /// The store has it, and has to be told when it is safe elsewhere.
+    pub stored: bool,
+    /// Absent when only the store has it.
+    pub message: Option<Message>,
+    pub reason: DeadReason,
+}
+
+/// Sends on what died in `source`, and what dies of that. No lock may be held.
+#[cold]
+pub fn send_on(source: Arc<QueueCell>, dead: Vec<Dead>) {
+    let mut work = VecDeque::from([(source, dead)]);
+    while let Some((source, mut dead)) = work.pop_front() {
+        let absent: Vec<Dead> = dead.extract_if(.., |dead| dead.message.is_none()).collect();
+        load(&source, absent);
+        send_batch(&source, dead, &mut work);
+    }
+}
+
+fn send_batch(source: &Arc<QueueCell>, dead: Vec<Dead>, work: &mut VecDeque<(Arc<QueueCell>, Vec<Dead>)>) {
+    let mut after = Ticket(0);
+    if let Some(target) = source.dead_letter_target() {
+        for (cell, messages) in route(source, target, &dead) {
+            let (ticket, more) = cell.publish_dead(messages);
+            after = after.max(ticket);
+            if !more.is_empty() {
+                work.push_back((cell, more));
+            }
+        }
+    }
+    let stored = dead.iter().filter(|dead| dead.stored);
+    source.forget_dead(stored.map(|dead| (dead.lane, dead.position)).collect(), after);
+}
+
+/// Finds the queues that dead messages go to; each queue gets its messages in the order in which they died.
+fn route(
+    source: &QueueCell,
+    target: &DeadLetterTarget,
+    dead: &[Dead],
+) -> Vec<(Arc<QueueCell>, Vec<Message>)> {
+    let Some(vhost) = source.broker().and_then(|broker| broker.vhost(source.vhost())) else {
+        return Vec::new();
+    };
+    let now_ms = clock::now_ms();
+    let mut groups: Vec<(Arc<QueueCell>, Vec<Message>)> = Vec::new();
+    let mut by_uid: HashMap<u64, usize> = HashMap::new();
+    let mut scratch = RouteScratch::default();
+    let mut found: Vec<Arc<QueueCell>> = Vec::new();
+    let topology = vhost.topology();
+    for dead in dead {
+        let Some(message) = &dead.message else { continue };
+        let letter = DeadLetter::new(message, source.name(), dead.reason, now_ms, target);
+        let keys: Vec<&str> = letter.routing_keys.iter().map(String::as_str).collect();
+        topology.route_dead_letter(&target.exchange, &keys, letter.headers(), &mut scratch, &mut found);
+        for cell in found.drain(..) {
+            if letter.is_cycle(cell.name()) {
+                debug!(queue = %cell.name(), vhost = %cell.vhost(), "dropped a dead letter that goes round");
+                continue;
+            }
+            let at = *by_uid.entry(cell.uid()).or_insert_with(|| {
+                groups.push((cell, Vec::new()));
+                groups.len() - 1
+            });
+            groups[at].1.push(letter.message.clone());
+        }
+    }
+    groups
+}
+
+/// Asks the store for messages that it alone has, to send them on when they come.
+fn load(source: &Arc<QueueCell>, mut dead: Vec<Dead>) {
+    dead.sort_unstable_by_key(|dead| (dead.lane, dead.position));
+    let mut dead = VecDeque::from(dead);
+    while let Some(first) = dead.front() {
+        let (lane, mut upto) = (first.lane, first.position + 1);
+        let together = dead
+            .iter()
+            .take_while(|dead| {
+                let is_near = dead.lane == lane && dead.position < upto + LOAD_GAP_MAX;
+                if is_near {
+                    upto = dead.position + 1;
+                }
+                is_near
+            })
+            .count();
+        let rest = dead.split_off(together);
+        load_run(source, lane, std::mem::replace(&mut dead, rest));
+    }
+}
+
+fn load_run(source: &Arc<QueueCell>, lane: u8, wanted: VecDeque<Dead>) {
+    if let (Some(first), Some(last)) = (wanted.front(), wanted.back()) {
+        let positions = first.position..last.position + 1;
+        let sink = DeadSink { source: Arc::downgrade(source), wanted: Mutex::new(wanted) };
+        source.load_for(lane, positions, Arc::new(sink));
+    }
+}
+
+/// Receives dead messages that had to be read back.
+struct DeadSink {
+    source: Weak<QueueCell>,
+    /// By rising position.
+    wanted: Mutex<VecDeque<Dead>>,
+}
+
+impl LoadSink for DeadSink {
+    fn loaded(&self, lane: u8, messages: Vec<Loaded>, next_position: u64) {
+        let Some(source) = self.source.upgrade().filter(|source| !source.is_deleted()) else { return };
+        let mut wanted = std::mem::take(&mut *self.wanted.lock());
+        let rest = wanted.split_off(wanted.partition_point(|dead| dead.position < next_position));
+        let found = wanted.into_iter().filter_map(|dead| {
+            let at = messages.binary_search_by_key(&dead.position, |loaded| loaded.position).ok()?;
+            Some(Dead { message: Some(messages[at].message.clone()), ..dead })
+        });
+        send_on(source.clone(), found.collect());
+        load_run(&source, lane, rest);
+    }
+}
+
+/// Positions this near to one another are read together: they lie in one chunk mostly.
+const LOAD_GAP_MAX: u64 = 256;
