@@ -6,6 +6,14 @@
 //! into narrow integers have that width, so that whoever fills them has to cap them. Reading is lenient: what
 //! RabbitMQ leaves out takes its default.
 
+pub mod audit;
+pub mod delayed;
+pub mod events;
+pub mod messages;
+pub mod operations;
+pub mod policies;
+pub mod topology;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value as Json};
 
