@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! cargo run --release -p leveret-broker --example store_bench -- [--messages N] [--body BYTES] [--dir DIR]
-//!     [--window N] [--sync always|never] [SCENARIO ...]
+//!     [--window N] [--batch N] [--sync always|never] [SCENARIO ...]
 //! ```
 //!
-//! Scenarios: publish, lag, queues, drain, recover, purge; all of them by default. CPU is user and system time of all
+//! Scenarios: publish, lag, queues, drain, recover, purge, which are the default, and lag100k, queueslag, drain100,
+//! mixed (a queue that nobody consumes between others that are). CPU is user and system time of all
 //! threads, RocksDB's included, until the data directory is closed. Wall-clock rates on a shared machine mean little.
 
 use std::collections::BTreeMap;
@@ -25,14 +26,12 @@ use parking_lot::Mutex;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Messages handed in at once, as one read of a connection would.
-const BATCH: u64 = 100;
-
 fn main() {
     let mut bench = Bench {
         messages: 1_000_000,
         body: 1024,
         window: 10_000,
+        batch: 100,
         dir: std::env::temp_dir().join(format!("store-bench-{}", std::process::id())),
         sync: SyncMode::Always,
     };
@@ -44,6 +43,7 @@ fn main() {
             "--messages" => bench.messages = number(),
             "--body" => bench.body = number() as usize,
             "--window" => bench.window = number(),
+            "--batch" => bench.batch = number(),
             "--dir" => bench.dir = PathBuf::from(args.next().expect("a directory")),
             "--sync" => {
                 bench.sync =
@@ -70,6 +70,8 @@ fn main() {
             "drain100" => bench.drain(100),
             "recover" => bench.recover(),
             "purge" => bench.purge(),
+            "mixed" => bench.mixed(),
+            "latency" => bench.latency(),
             other => panic!("unknown scenario {other}"),
         }
         let _ = std::fs::remove_dir_all(&bench.dir);
@@ -80,6 +82,8 @@ struct Bench {
     messages: u64,
     body: usize,
     window: u64,
+    /// Messages handed in at once, as one read of a connection would.
+    batch: u64,
     dir: PathBuf,
     sync: SyncMode,
 }
@@ -139,7 +143,7 @@ impl Bench {
                 let (messages, next) = receiver.recv().unwrap();
                 first_ms.get_or_insert(start.elapsed().as_secs_f64() * 1e3);
                 left += messages.len() as u64;
-                for batch in messages.chunks(BATCH as usize) {
+                for batch in messages.chunks(self.batch as usize) {
                     let (first, last) = (batch[0].position, batch[batch.len() - 1].position);
                     queue.change(&store, |pending| pending.settled.push((0, first..last + 1)));
                 }
@@ -187,6 +191,40 @@ impl Bench {
         let lanes = store.recover_queues(&[1]).unwrap();
         assert_eq!(lanes[&1][0].messages, self.messages);
         meter.report("recover after a clean shutdown", self.messages, &self.dir);
+        store.close().unwrap();
+    }
+
+    /// Batches one after the other, each confirmed before the next, on a store that has been in use.
+    fn latency(&self) {
+        let store = self.open();
+        store.recover_queues(&[]).unwrap();
+        let warm_up = Bench { messages: 400_000, window: 10_000, batch: 100, dir: self.dir.clone(), ..*self };
+        Publisher::new(&warm_up, &store, 1).run(&warm_up, None);
+        let publisher = Publisher { queues: vec![Queue::new(2, &store)], ..Publisher::new(self, &store, 0) };
+        let meter = Meter::start();
+        publisher.run(&Bench { window: 1, dir: self.dir.clone(), ..*self }, None);
+        meter.report("one batch after the other", self.messages, &self.dir);
+        println!(
+            "    {:.0} us a batch",
+            meter.wall.elapsed().as_secs_f64() * 1e6 / (self.messages / self.batch) as f64
+        );
+        store.close().unwrap();
+    }
+
+    /// One message in ten stays, the others are settled 200,000 behind.
+    fn mixed(&self) {
+        let store = self.open();
+        store.recover_queues(&[]).unwrap();
+        let meter = Meter::start();
+        let publisher = Publisher::new(self, &store, 10);
+        publisher.run_with(self, |uid| (uid != 1).then_some(200_000));
+        meter.report("one queue in ten is not consumed", self.messages, &self.dir);
+        println!("    {:?}", store.stats());
+        let wait = Instant::now();
+        while wait.elapsed().as_secs() < 10 {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        meter.report("  10 s later", self.messages, &self.dir);
         store.close().unwrap();
     }
 
@@ -246,11 +284,15 @@ impl Publisher {
     }
 
     fn run(&self, bench: &Bench, lag: Option<u64>) {
+        self.run_with(bench, |_| lag);
+    }
+
+    fn run_with(&self, bench: &Bench, lag: impl Fn(QueueUid) -> Option<u64>) {
         let queues = self.queues.len() as u64;
         let mut unconfirmed: std::collections::VecDeque<(u64, Ticket)> = Default::default();
         let mut published = 0;
         while published < bench.messages {
-            let batch = BATCH.min(bench.messages - published);
+            let batch = bench.batch.min(bench.messages - published);
             let mut ticket = Ticket(0);
             // One message for each queue in turn, or the whole batch for the only one.
             let (per_queue, turns) = if queues == 1 { (batch, 1) } else { (1, batch) };
@@ -270,7 +312,7 @@ impl Publisher {
                             message,
                         });
                     }
-                    if let Some(settled) = lag.and_then(|lag| position.checked_sub(lag / queues)) {
+                    if let Some(settled) = lag(queue.uid).and_then(|lag| position.checked_sub(lag / queues)) {
                         pending.settled.push((0, settled..settled + per_queue));
                     }
                 });
@@ -285,7 +327,8 @@ impl Publisher {
                 while unconfirmed.front().is_some_and(|(_, ticket)| *ticket <= durable) {
                     unconfirmed.pop_front();
                 }
-                let confirmed = unconfirmed.front().map_or(published, |(upto, _)| *upto - BATCH);
+                let confirmed =
+                    unconfirmed.front().map_or(published, |(upto, _)| upto.saturating_sub(bench.batch));
                 if published - confirmed < bench.window {
                     break;
                 }

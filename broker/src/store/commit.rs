@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use leveret_core::record::Record;
 use leveret_core::session::host::Ticket;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rocksdb::WriteBatch;
 
 use super::chunk::{ChunkMeta, ChunkWriter, Volume};
@@ -31,6 +31,8 @@ pub const SOON_MS: u64 = 10;
 const PIPELINE_BYTES: usize = 256 * 1024;
 /// How often it looks whether there is that much.
 const PIPELINE_POLL: Duration = Duration::from_micros(500);
+/// How often the sync thread notes on disk how far it has synced.
+const NOTE_INTERVAL: Duration = Duration::from_millis(50);
 /// A write batch is written when it exceeds this; a generation may take several. What RocksDB then copies is still in
 /// the processor's cache.
 const BATCH_BYTES_MAX: usize = 512 * 1024;
@@ -341,78 +343,101 @@ pub(super) fn spawn_syncer(
     rocks: Arc<Rocks>,
     synced_file: File,
 ) -> Result<JoinHandle<()>, StoreError> {
-    spawn("store-sync", shared, move |shared| match shared.sync_mode {
-        SyncMode::Always => sync_always(shared, &rocks, &synced_file),
-        SyncMode::Interval(ms) => sync_now_and_then(shared, &rocks, &synced_file, Duration::from_millis(ms)),
-        SyncMode::Never => Ok(()),
+    spawn("store-sync", shared, move |shared| {
+        let mut syncer = Syncer { shared, rocks: &rocks, synced_file, noted: None, unnoted: None };
+        match shared.sync_mode {
+            SyncMode::Always => syncer.run_always(),
+            SyncMode::Interval(ms) => syncer.run_now_and_then(Duration::from_millis(ms)),
+            SyncMode::Never => Ok(()),
+        }
     })
 }
 
-/// Syncs as long as something written is not synced, everything at once, and raises the watermark.
-fn sync_always(shared: &Shared, rocks: &Rocks, synced_file: &File) -> Result<(), StoreError> {
-    let mut woken = Vec::new();
-    loop {
-        let mut inbox = shared.inbox.lock();
-        inbox.syncing = false;
-        while inbox.written == inbox.synced {
-            if inbox.stop_syncing || shared.failure.get().is_some() {
-                return Ok(());
-            }
-            shared.sync_signal.wait(&mut inbox);
-        }
-        // Taken before the sync, so that nothing written during it is taken for synced.
-        let generation = inbox.written;
-        let needs_sync = std::mem::take(&mut inbox.needs_sync);
-        inbox.syncing = true;
-        drop(inbox);
-        if needs_sync {
-            sync(shared, rocks, synced_file)?;
-        }
-        if shared.failure.get().is_some() {
-            return Ok(());
-        }
-        let mut inbox = shared.inbox.lock();
-        inbox.synced = generation;
-        inbox.syncing = inbox.written > generation;
-        let wake = inbox.writer == Writing::Held && !inbox.syncing;
-        drop(inbox);
-        if wake {
-            shared.inbox_signal.notify_one();
-        }
-        shared.raise(generation, &mut woken);
-    }
+/// The sync thread's own state.
+struct Syncer<'a> {
+    shared: &'a Shared,
+    rocks: &'a Rocks,
+    synced_file: File,
+    /// When it was last noted how far is synced, and what has not been noted since.
+    noted: Option<Instant>,
+    unnoted: Option<u64>,
 }
 
-/// Syncs at most every `interval`. The watermark does not wait for it.
-fn sync_now_and_then(
-    shared: &Shared,
-    rocks: &Rocks,
-    synced_file: &File,
-    interval: Duration,
-) -> Result<(), StoreError> {
-    loop {
-        let mut inbox = shared.inbox.lock();
-        while !inbox.needs_sync {
-            if inbox.stop_syncing || shared.failure.get().is_some() {
+impl Syncer<'_> {
+    /// Syncs as long as something written is not synced, everything at once, and raises the watermark.
+    fn run_always(&mut self) -> Result<(), StoreError> {
+        let shared = self.shared;
+        let mut woken = Vec::new();
+        loop {
+            let mut inbox = shared.inbox.lock();
+            inbox.syncing = false;
+            while inbox.written == inbox.synced {
+                if inbox.stop_syncing || shared.failure.get().is_some() {
+                    return Ok(());
+                }
+                if self.unnoted.is_none() {
+                    shared.sync_signal.wait(&mut inbox);
+                } else if shared.sync_signal.wait_for(&mut inbox, NOTE_INTERVAL).timed_out() {
+                    MutexGuard::unlocked(&mut inbox, || self.note())?;
+                }
+            }
+            // Taken before the sync, so that nothing written during it is taken for synced.
+            let generation = inbox.written;
+            let needs_sync = std::mem::take(&mut inbox.needs_sync);
+            inbox.syncing = true;
+            drop(inbox);
+            if needs_sync {
+                self.sync()?;
+            }
+            if shared.failure.get().is_some() {
                 return Ok(());
             }
-            shared.sync_signal.wait(&mut inbox);
+            let mut inbox = shared.inbox.lock();
+            inbox.synced = generation;
+            inbox.syncing = inbox.written > generation;
+            let wake = inbox.writer == Writing::Held && !inbox.syncing;
+            drop(inbox);
+            if wake {
+                shared.inbox_signal.notify_one();
+            }
+            shared.raise(generation, &mut woken);
         }
-        let due = Instant::now() + interval;
-        while !inbox.stop_syncing && shared.failure.get().is_none() && Instant::now() < due {
-            shared.sync_signal.wait_until(&mut inbox, due);
-        }
-        inbox.needs_sync = false;
-        drop(inbox);
-        sync(shared, rocks, synced_file)?;
     }
-}
 
-fn sync(shared: &Shared, rocks: &Rocks, synced_file: &File) -> Result<(), StoreError> {
-    let sequence = rocks.db().latest_sequence_number();
-    rocks.sync()?;
-    shared.stats.syncs.fetch_add(1, Ordering::Relaxed);
-    write_synced(synced_file, sequence)
+    /// Syncs at most every `interval`. The watermark does not wait for it.
+    fn run_now_and_then(&mut self, interval: Duration) -> Result<(), StoreError> {
+        let shared = self.shared;
+        loop {
+            let mut inbox = shared.inbox.lock();
+            while !inbox.needs_sync {
+                if inbox.stop_syncing || shared.failure.get().is_some() {
+                    return Ok(());
+                }
+                shared.sync_signal.wait(&mut inbox);
+            }
+            let due = Instant::now() + interval;
+            while !inbox.stop_syncing && shared.failure.get().is_none() && Instant::now() < due {
+                shared.sync_signal.wait_until(&mut inbox, due);
+            }
+            inbox.needs_sync = false;
+            drop(inbox);
+            self.sync()?;
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        let sequence = self.rocks.db().latest_sequence_number();
+        self.rocks.sync()?;
+        self.shared.stats.syncs.fetch_add(1, Ordering::Relaxed);
+        self.unnoted = Some(sequence);
+        if self.noted.is_none_or(|noted| noted.elapsed() >= NOTE_INTERVAL) { self.note() } else { Ok(()) }
+    }
+
+    /// Notes how far is synced. Not at every sync: it makes the next one dearer.
+    fn note(&mut self) -> Result<(), StoreError> {
+        self.noted = Some(Instant::now());
+        self.unnoted.take().map_or(Ok(()), |sequence| write_synced(&self.synced_file, sequence))
+    }
 }
 
 // ---- the commit thread -------------------------------------------------------------------------------------------
@@ -831,6 +856,8 @@ impl Writer<'_> {
 
     fn write_lane_states(&mut self, queues: &mut Queues) {
         let mut changed = std::mem::take(&mut queues.changed);
+        // Queues hold messages back until their marks are durable; marks are rare.
+        self.output.needs_sync |= !changed.is_empty();
         for (uid, lane) in changed.drain(..) {
             let Some(this) = queues.lane_mut(uid, lane, Kind::Persistent) else { continue };
             this.state_changed = false;

@@ -18,6 +18,9 @@ use super::keys::{self, IdxKey, Kind};
 use super::rocks::{IdxScan, Rocks};
 use super::{QueueUid, StoreError};
 
+/// Chunks up to this size are read by walking when they lie side by side.
+const SMALL_CHUNK_BYTES: u32 = 16 * 1024;
+
 /// Asks for messages of one lane.
 pub struct LoadRequest {
     /// The queue.
@@ -144,8 +147,20 @@ pub(super) fn spawn_reader(shared: Arc<Shared>, rocks: Arc<Rocks>) -> Result<Joi
 fn load(rocks: &Rocks, request: &LoadRequest) -> Result<(Vec<Loaded>, u64), StoreError> {
     let (chunks, next_position) = plan(rocks, request)?;
     let mut messages = Vec::with_capacity(chunks.iter().map(|(_, chunk)| chunk.live.len() as usize).sum());
-    for (key, chunk) in &chunks {
-        read_chunk(rocks, *key, chunk, &mut messages)?;
+    for run in chunks.chunk_by(|a, b| a.1.id + 1 == b.1.id && b.1.log_bytes <= SMALL_CHUNK_BYTES) {
+        if run.len() < 4 {
+            for (key, chunk) in run {
+                let value = rocks.chunk(chunk.id, chunk.log_bytes)?;
+                read_chunk(rocks, *key, chunk, value.as_deref(), &mut messages)?;
+            }
+        } else {
+            // Many small chunks in a row, as one slow publisher leaves them: walking costs less than looking each up.
+            let mut scan = rocks.scan_log(run[0].1.id);
+            for (key, chunk) in run {
+                scan.advance_to(chunk.id)?;
+                read_chunk(rocks, *key, chunk, scan.value(chunk.id), &mut messages)?;
+            }
+        }
     }
     if !messages.is_sorted_by_key(|loaded| loaded.position) {
         messages.sort_unstable_by_key(|loaded| loaded.position);
@@ -199,18 +214,19 @@ fn plan(rocks: &Rocks, request: &LoadRequest) -> Result<(Vec<(IdxKey, ChunkMeta)
     Ok((chunks, next_position))
 }
 
-/// Appends the live messages of a chunk.
+/// Appends the live messages of a chunk, given its value in `log`.
 fn read_chunk(
     rocks: &Rocks,
     key: IdxKey,
     chunk: &ChunkMeta,
+    value: Option<&[u8]>,
     messages: &mut Vec<Loaded>,
 ) -> Result<(), StoreError> {
     let damaged = |why| StoreError::Damaged {
         what: format!("chunk {:#x} of queue {} at position {}", chunk.id, key.uid, key.first),
         why,
     };
-    let Some(value) = rocks.chunk(chunk.id, chunk.log_bytes)? else {
+    let Some(value) = value else {
         // Settled and removed since the index was read?
         let mut scan = rocks.scan_idx(&key.encode(), &IdxKey { first: key.first + 1, ..key }.encode());
         return match scan.next()? {
@@ -219,7 +235,7 @@ fn read_chunk(
         };
     };
     let mut read = || -> Result<(), Damaged> {
-        let mut reader = ChunkReader::new(&value)?;
+        let mut reader = ChunkReader::new(value)?;
         if (reader.uid, reader.lane, reader.kind, reader.first) != (key.uid, key.lane, key.kind, key.first) {
             return Err(Damaged("it belongs to another place"));
         }

@@ -91,6 +91,15 @@ impl Rocks {
             .map_err(|source| StoreError::Rocks { what: "read a chunk", source })
     }
 
+    /// Walks `log` from chunk `first`.
+    pub(super) fn scan_log(&self, first: u64) -> LogScan<'_> {
+        let mut reads = ReadOptions::default();
+        reads.fill_cache(false);
+        let mut iterator = self.db.raw_iterator_cf_opt(self.log(), reads);
+        iterator.seek(first.to_be_bytes());
+        LogScan { iterator }
+    }
+
     /// Walks `idx` from `start` up to `end`, exclusive.
     pub(super) fn scan_idx(&self, start: &[u8], end: &[u8]) -> IdxScan<'_> {
         let mut reads = ReadOptions::default();
@@ -107,6 +116,26 @@ impl Rocks {
         let mut iterator = self.db.raw_iterator_cf_opt(self.idx(), reads);
         iterator.seek_for_prev(key.encode());
         IdxScan { iterator }.entry().map(|entry| entry.map(|(_, chunk)| chunk))
+    }
+}
+
+/// A walk through `log`.
+pub(super) struct LogScan<'a> {
+    iterator: DBRawIterator<'a>,
+}
+
+impl LogScan<'_> {
+    /// Moves forward to the first chunk at or after `id`.
+    pub(super) fn advance_to(&mut self, id: u64) -> Result<(), StoreError> {
+        while self.iterator.key().is_some_and(|key| key < id.to_be_bytes().as_slice()) {
+            self.iterator.next();
+        }
+        self.iterator.status().map_err(|source| StoreError::Rocks { what: "read chunks", source })
+    }
+
+    /// The chunk at which the walk is, if that is `id`.
+    pub(super) fn value(&self, id: u64) -> Option<&[u8]> {
+        self.iterator.item().filter(|(key, _)| *key == id.to_be_bytes()).map(|(_, value)| value)
     }
 }
 
