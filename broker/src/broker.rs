@@ -2,6 +2,7 @@
 
 mod logins;
 mod topology;
+mod vhosts;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -11,9 +12,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use hashbrown::HashMap;
 use leveret_core::auth::{PasswordHash, Permission, Tags, Users};
+use leveret_core::fault::Fault;
 use leveret_core::record::Record;
 use leveret_core::session::config::SessionConfig;
+use leveret_core::session::host::Ticket;
 use leveret_core::vhosts::Vhosts;
+use leveret_protocol::reply_code::ReplyCode;
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -240,6 +244,25 @@ impl Broker {
     /// How long it has been running.
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// Waits until `ticket` is durable. When the store fails meanwhile, so does the process, and nobody is answered.
+    pub async fn await_durable(&self, ticket: Ticket) -> Result<(), Fault> {
+        struct Waiter(Notify);
+        impl Wake for Waiter {
+            fn wake(&self) {
+                self.0.notify_one();
+            }
+        }
+        if self.store.poisoned() {
+            return Err(Fault::new(ReplyCode::InternalError, "the message store failed"));
+        }
+        if self.store.durable() < ticket {
+            let waiter = Arc::new(Waiter(Notify::new()));
+            self.store.wake_when_durable(ticket, waiter.clone());
+            waiter.0.notified().await;
+        }
+        Ok(())
     }
 
     /// A vhost by name.

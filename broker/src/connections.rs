@@ -73,7 +73,7 @@ impl ConnectionInfo {
 impl Connections {
     /// Adds a connection that was just accepted.
     pub fn add(&self, peer: SocketAddr, local: SocketAddr, tls: bool, outbox: Arc<Outbox>) -> ConnectionId {
-        let id = ConnectionId(self.next.fetch_add(1, Ordering::Relaxed) + 1);
+        let id = self.reserve();
         let info = ConnectionInfo {
             id,
             peer,
@@ -96,6 +96,11 @@ impl Connections {
         id
     }
 
+    /// A number that no connection has, for somebody who acts like one.
+    pub fn reserve(&self) -> ConnectionId {
+        ConnectionId(self.next.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
     /// Forgets a connection that ended.
     pub fn remove(&self, id: ConnectionId) {
         self.open.lock().remove(&id);
@@ -116,6 +121,20 @@ impl Connections {
         for outbox in outboxes {
             outbox.notice(notice.clone());
         }
+    }
+
+    /// Leaves a notice for those connections that `wanted` picks. Returns how many there were.
+    pub fn notice_where(&self, wanted: impl Fn(&ConnectionInfo) -> bool, notice: &Notice) -> usize {
+        let entries: Vec<Arc<Entry>> = self.open.lock().values().cloned().collect();
+        let mut noticed = 0;
+        for entry in entries {
+            let is_wanted = wanted(&entry.info.lock());
+            if is_wanted {
+                entry.outbox.notice(notice.clone());
+                noticed += 1;
+            }
+        }
+        noticed
     }
 
     /// Leaves a notice for one connection. False when it is gone.

@@ -48,6 +48,11 @@ impl ApiError {
         ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method Not Allowed")
     }
 
+    /// 412: something is in the way.
+    pub fn precondition_failed(reason: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", reason)
+    }
+
     /// 503: try again.
     pub fn unavailable(reason: impl Into<String>) -> ApiError {
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", reason)
@@ -56,6 +61,17 @@ impl ApiError {
     /// 500: our fault.
     pub fn internal(reason: impl Into<String>) -> ApiError {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", reason)
+    }
+
+    /// The status it is answered with.
+    #[cfg(test)]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What went wrong, for people.
+    pub fn reason(&self) -> &str {
+        &self.reason
     }
 
     fn new(status: StatusCode, error: &'static str, reason: impl Into<String>) -> ApiError {

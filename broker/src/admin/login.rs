@@ -1,59 +1,66 @@
-//! Who asks: HTTP basic authentication, and what a user's tags let them see.
+//! Who asks: HTTP basic authentication, and what a user's tags let them see and do.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use leveret_core::auth::User;
+use leveret_core::auth::{Credentials, Proof, User};
 use tracing::info;
 
+use super::LoginRefused;
 use super::error::ApiError;
-use super::{AdminState, LoginRefused};
+use crate::broker::Broker;
 
 /// A user who logged in with this request and may use the API.
+#[derive(Clone)]
 pub struct Visitor {
     user: Arc<User>,
+    peer: IpAddr,
 }
 
 /// Where a request comes from; the server leaves it with every request.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
-impl<S: AdminState> FromRequestParts<Arc<S>> for Visitor {
+/// A handler gets the visitor whom its route let in.
+impl<S: Send + Sync> FromRequestParts<S> for Visitor {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &Arc<S>) -> Result<Visitor, ApiError> {
-        let Some(header) = parts.headers.get(header::AUTHORIZATION) else {
-            return Err(ApiError::login_required("Not_Authorized"));
-        };
-        let (name, password) = parse_basic(header.as_bytes())?;
-        let Some(Peer(peer)) = parts.extensions.get::<Peer>().copied() else {
-            return Err(ApiError::internal("the peer's address is not known"));
-        };
-        let refused = |reason: &'static str| {
-            info!(user = name, %peer, reason, "admin login refused");
-            reason
-        };
-        match state.authenticate(&name, &password, peer.ip()).await {
-            Ok(user) if user.tags().may_manage() => Ok(Visitor { user }),
-            Ok(_) => Err(ApiError::not_authorised(refused("Not management user"))),
-            Err(LoginRefused::NotFromHere) => {
-                Err(ApiError::not_authorised(refused("User can only log in via localhost")))
-            }
-            Err(LoginRefused::Credentials) => Err(ApiError::login_required(refused("Not_Authorized"))),
-            Err(LoginRefused::Busy) => Err(ApiError::unavailable(refused("Too many logins at a time"))),
-        }
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Visitor, ApiError> {
+        let visitor = parts.extensions.get::<Visitor>().cloned();
+        visitor.ok_or_else(|| ApiError::internal("the route lets everybody in, and asks who it was"))
     }
 }
 
 impl Visitor {
+    /// Checks the login that a request from `peer` carries.
+    pub async fn log_in(broker: &Broker, headers: &HeaderMap, peer: IpAddr) -> Result<Visitor, ApiError> {
+        let Some(header) = headers.get(header::AUTHORIZATION) else {
+            return Err(ApiError::login_required("Not_Authorized"));
+        };
+        let (name, password) = parse_basic(header.as_bytes())?;
+        let credentials = Credentials { user: name.clone(), proof: Proof::Password(password) };
+        let error = match broker.check_login(credentials, peer).await {
+            Ok(user) if user.tags().may_manage() => return Ok(Visitor { user, peer }),
+            Ok(_) => ApiError::not_authorised("Not management user"),
+            Err(refused) => refused.into(),
+        };
+        info!(user = name, %peer, reason = error.reason(), "admin login refused");
+        Err(error)
+    }
+
     /// Who it is.
     pub fn user(&self) -> &Arc<User> {
         &self.user
+    }
+
+    /// Where they are.
+    pub fn peer(&self) -> IpAddr {
+        self.peer
     }
 
     /// Administrators only.
@@ -67,11 +74,25 @@ impl Visitor {
     }
 
     /// Those who may see a vhost, which has to exist.
-    pub fn must_see_vhost<S: AdminState>(&self, state: &S, vhost: &str) -> Result<(), ApiError> {
-        if !state.has_vhost(vhost) {
-            return Err(ApiError::not_found(format!("vhost '{vhost}' not found")));
-        }
+    pub fn must_see_vhost(&self, broker: &Broker, vhost: &str) -> Result<(), ApiError> {
+        must_exist(broker, vhost)?;
         self.must(self.sees_vhost(vhost), "User not authorised to access virtual host")
+    }
+
+    /// Those who may use a vhost, which has to exist, and administrators.
+    pub fn must_use_vhost(&self, broker: &Broker, vhost: &str) -> Result<(), ApiError> {
+        must_exist(broker, vhost)?;
+        let may = self.user.tags().is_administrator() || self.user.check_vhost(vhost).is_ok();
+        self.must(may, "User not authorised to access virtual host")
+    }
+
+    /// Policymakers, in the vhosts that they may use, and administrators.
+    pub fn must_make_policies(&self, broker: &Broker, vhost: Option<&str>) -> Result<(), ApiError> {
+        let reason = "User not authorised to access object";
+        self.must(self.user.tags().may_set_policies(), reason)?;
+        let Some(vhost) = vhost else { return Ok(()) };
+        must_exist(broker, vhost)?;
+        self.must(self.user.tags().is_administrator() || self.user.check_vhost(vhost).is_ok(), reason)
     }
 
     /// Monitors see every vhost, others those they may use.
@@ -91,6 +112,23 @@ impl Visitor {
 
     fn must(&self, allowed: bool, reason: &'static str) -> Result<(), ApiError> {
         if allowed { Ok(()) } else { Err(ApiError::not_authorised(reason)) }
+    }
+}
+
+fn must_exist(broker: &Broker, vhost: &str) -> Result<(), ApiError> {
+    if broker.vhost(vhost).is_some() {
+        return Ok(());
+    }
+    Err(ApiError::not_found(format!("vhost '{vhost}' not found")))
+}
+
+impl From<LoginRefused> for ApiError {
+    fn from(refused: LoginRefused) -> ApiError {
+        match refused {
+            LoginRefused::NotFromHere => ApiError::not_authorised("User can only log in via localhost"),
+            LoginRefused::Credentials => ApiError::login_required("Not_Authorized"),
+            LoginRefused::Busy => ApiError::unavailable("Too many logins at a time"),
+        }
     }
 }
 
@@ -122,6 +160,17 @@ mod tests {
         assert!(parse("guest").is_err());
         let lower = format!("basic  {}", BASE64.encode("a:b"));
         assert_eq!(parse_basic(lower.as_bytes()), Ok(("a".to_owned(), b"b".to_vec())));
+    }
+
+    #[test]
+    fn each_refusal_has_its_status() {
+        let check = |refused: LoginRefused, status: u16, reason: &str| {
+            let error = ApiError::from(refused);
+            assert_eq!((error.status().as_u16(), error.reason()), (status, reason));
+        };
+        check(LoginRefused::Credentials, 401, "Not_Authorized");
+        check(LoginRefused::NotFromHere, 401, "User can only log in via localhost");
+        check(LoginRefused::Busy, 503, "Too many logins at a time");
     }
 
     #[test]

@@ -20,7 +20,8 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error, warn};
 
 use super::login::Peer;
-use super::{AdminState, routes};
+use super::routes;
+use crate::broker::Broker;
 
 /// What one listener lets its peers take.
 #[derive(Debug, Clone, Copy)]
@@ -56,18 +57,18 @@ impl Default for Limits {
 }
 
 /// Serves the admin API on `listener` until dropped.
-pub async fn serve<S: AdminState>(state: Arc<S>, listener: TcpListener, tls: Option<TlsAcceptor>) {
-    serve_with(state, listener, tls, Limits::default()).await;
+pub async fn serve(broker: Arc<Broker>, listener: TcpListener, tls: Option<TlsAcceptor>) {
+    serve_with(broker, listener, tls, Limits::default()).await;
 }
 
 /// [`serve`] with other limits.
-pub async fn serve_with<S: AdminState>(
-    state: Arc<S>,
+pub async fn serve_with(
+    broker: Arc<Broker>,
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     limits: Limits,
 ) {
-    let router = routes::router(state, limits.body_bytes);
+    let router = routes::router(broker, limits.body_bytes);
     let places = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
     loop {

@@ -1,396 +1,395 @@
-//! The broker as the admin API sees it: what [`AdminState`] asks for, collected from queues, connections and counters.
+//! The broker as the admin API sees it: collected from queues, connections and counters.
+//!
+//! Lists are of one vhost or, without a name, of all; a vhost that does not exist has nothing. They come in any order and
+//! without regard to who asks: order, filters and permissions are applied by the routes. Collecting may take its time: it
+//! does not belong on a thread that carries messages.
 //!
 //! Lists lock one thing at a time and for a short while, so they are no picture of one moment: a message may be counted
 //! twice or not at all while it moves. A vhost's queues are looked at in batches; between them others may declare.
 
-use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
-use leveret_core::auth::{Credentials, Proof, User};
-use leveret_core::fault::Fault;
+use leveret_core::auth::User;
 use leveret_core::queue::ConnectionId;
 use leveret_core::session::channel::ChannelInfo;
-use leveret_core::session::host::{Destination, Ticket};
+use leveret_core::session::host::Destination;
 use leveret_core::vhost::QueueDefinition;
 use leveret_protocol::admin::{
     Alarm, Application, Arguments, Binding, Channel, ChannelDetails, ChurnRates, Connection,
     ConnectionDetails, Consumer, Exchange, Listener, MessageStats, NamedFeature, Node, ObjectTotals,
     Overview, Queue, QueueName, QueueTotals, Vhost, arguments,
 };
-use leveret_protocol::reply_code::ReplyCode;
 use leveret_protocol::table::Value;
-use tokio::sync::Notify;
 
-use super::{AdminState, LoginRefused, Metrics, views};
+use super::{Metrics, views};
 use crate::broker::{self, Broker, Listening};
 use crate::connections::ConnectionInfo;
 use crate::queue_host::{ConsumerInfo, Counters, QueueCell};
 use crate::runtime;
-use crate::store::{Store, Wake};
 
-impl AdminState for Broker {
-    async fn authenticate(
-        &self,
-        user: &str,
-        password: &[u8],
-        peer: IpAddr,
-    ) -> Result<Arc<User>, LoginRefused> {
-        let credentials = Credentials { user: user.to_owned(), proof: Proof::Password(password.to_owned()) };
-        self.check_login(credentials, peer).await
-    }
-
-    fn overview(&self) -> Overview {
-        let sums = Sums::of(self);
-        let metrics = self.metrics();
-        let cap = |counter: &std::sync::atomic::AtomicU64| narrow(counter.load(Relaxed));
-        Overview {
-            management_version: RABBITMQ_VERSION.to_owned(),
-            rates_mode: RATES_MODE.to_owned(),
-            product_name: PRODUCT.to_owned(),
-            product_version: env!("CARGO_PKG_VERSION").to_owned(),
-            rabbitmq_version: RABBITMQ_VERSION.to_owned(),
-            cluster_name: self.config().identity.cluster_name.clone(),
-            node: node_name().to_owned(),
-            exchange_types: views::exchange_types(),
-            message_stats: MessageStats {
-                publish: metrics.published.load(Relaxed),
-                confirm: self.confirmed(sums.unconfirmed),
-                return_unroutable: metrics.returned.load(Relaxed),
-                drop_unroutable: self.dropped(),
-                get_empty: metrics.get_empty.load(Relaxed),
-                ..message_stats(sums.counters)
-            },
-            churn_rates: ChurnRates {
-                connection_created: cap(&metrics.connections_opened),
-                connection_closed: cap(&metrics.connections_closed),
-                channel_created: cap(&metrics.channels_opened),
-                channel_closed: cap(&metrics.channels_closed),
-                queue_declared: cap(&metrics.queues_declared),
-                queue_created: cap(&metrics.queues_created),
-                queue_deleted: cap(&metrics.queues_deleted),
-            },
-            queue_totals: totals(sums.ready, sums.unacked),
-            object_totals: ObjectTotals {
-                connections: self.connections().len() as u64,
-                channels: sums.channels,
-                queues: sums.queues,
-                exchanges: sums.exchanges,
-                consumers: sums.consumers,
-            },
-            enable_queue_totals: true,
-            listeners: self.listeners().iter().map(listener).collect(),
-            ..Overview::default()
-        }
-    }
-
-    fn nodes(&self) -> Vec<Node> {
-        let (usage, files) = (self.alarms().usage(), Files::count());
-        let tasks =
-            tokio::runtime::Handle::try_current().map_or(0, |runtime| runtime.metrics().num_alive_tasks());
-        let config = self.config();
-        let mechanism = |name: &String| NamedFeature {
-            name: name.clone(),
-            description: format!("SASL {name}"),
-            enabled: true,
-        };
-        let application = |name: &str, description: &str, version: &str| Application {
-            name: name.to_owned(),
-            description: description.to_owned(),
-            version: version.to_owned(),
-        };
-        vec![Node {
-            name: node_name().to_owned(),
-            kind: "disc".to_owned(),
-            running: true,
-            uptime: narrow(u64::try_from(self.uptime().as_millis()).unwrap_or(u64::MAX)),
-            os_pid: std::process::id().to_string(),
-            processors: narrow(runtime::threads(&config.runtime) as u64),
-            fd_used: narrow(files.open),
-            fd_total: narrow(files.max),
-            sockets_used: narrow(self.connections().len() as u64),
-            sockets_total: narrow(files.max),
-            proc_used: narrow(tasks as u64),
-            proc_total: TASKS_MAX,
-            mem_used: usage.memory_bytes,
-            mem_limit: self.alarms().memory_limit_bytes(),
-            mem_alarm: self.alarms().memory(),
-            disk_free: usage.disk_free_bytes,
-            disk_free_limit: self.alarms().disk_free_limit_bytes(),
-            disk_free_alarm: self.alarms().disk(),
-            rates_mode: RATES_MODE.to_owned(),
-            rabbitmq_version: RABBITMQ_VERSION.to_owned(),
-            applications: vec![
-                application("leveret", PRODUCT, env!("CARGO_PKG_VERSION")),
-                application("rabbit", "The version that tools may take this broker for", RABBITMQ_VERSION),
-            ],
-            exchange_types: views::exchange_types(),
-            auth_mechanisms: self.session_config().mechanisms.iter().map(mechanism).collect(),
-            db_dir: config.data_dir.display().to_string(),
-            being_drained: self.is_stopping(),
-            ..Node::default()
-        }]
-    }
-
-    fn vhosts(&self) -> Vec<Vhost> {
-        let records: Vec<_> = self.vhost_records().read().iter().cloned().collect();
-        let filled = records.iter().map(|record| {
-            let mut sums = Sums::default();
-            if let Some(vhost) = self.vhost(&record.name) {
-                sums.add_queues(&vhost);
-            }
-            Vhost {
-                totals: totals(sums.ready, sums.unacked),
-                message_stats: message_stats(sums.counters),
-                ..views::vhost(record, node_name())
-            }
-        });
-        filled.collect()
-    }
-
-    fn has_vhost(&self, name: &str) -> bool {
-        self.vhost(name).is_some()
-    }
-
-    fn queues(&self, vhost: Option<&str>) -> Vec<Queue> {
-        let mut queues = Vec::new();
-        for vhost in self.asked_for(vhost) {
-            for cells in vhost.queues().chunks(QUEUES_PER_LOCK) {
-                let topology = vhost.topology();
-                for cell in cells {
-                    if let Some((definition, current)) = topology.queue(cell.name()) {
-                        queues.push(self.view_queue(definition, current));
-                    }
-                }
-            }
-        }
-        queues
-    }
-
-    fn queue(&self, vhost: &str, name: &str) -> Option<Queue> {
-        let vhost = self.vhost(vhost)?;
-        let topology = vhost.topology();
-        let (definition, cell) = topology.queue(name)?;
-        let consumer_details = Some(self.view_consumers(cell));
-        Some(Queue { consumer_details, ..self.view_queue(definition, cell) })
-    }
-
-    fn exchanges(&self, vhost: Option<&str>) -> Vec<Exchange> {
-        let mut exchanges = Vec::new();
-        for vhost in self.asked_for(vhost) {
-            let topology = vhost.topology();
-            exchanges.extend(topology.exchanges().map(|definition| exchange(vhost.name(), definition)));
-        }
-        exchanges
-    }
-
-    fn exchange(&self, vhost: &str, name: &str) -> Option<Exchange> {
-        let vhost = self.vhost(vhost)?;
-        let topology = vhost.topology();
-        Some(exchange(vhost.name(), topology.exchange(name)?))
-    }
-
-    fn bindings(&self, vhost: Option<&str>) -> Vec<Binding> {
-        let mut bindings = Vec::new();
-        for vhost in self.asked_for(vhost) {
-            let topology = vhost.topology();
-            bindings.extend(topology.queues().map(|(queue, _)| default_binding(vhost.name(), &queue.name)));
-            bindings.extend(topology.bindings().map(|found| binding(vhost.name(), &found)));
-        }
-        bindings
-    }
-
-    fn connections(&self) -> Vec<Connection> {
-        let mut connections = Vec::new();
-        self.connections().look_at_all(|info| connections.push(connection(info)));
-        connections
-    }
-
-    fn channels(&self) -> Vec<Channel> {
-        let mut channels = Vec::new();
-        self.connections().look_at_all(|info| {
-            channels.extend(info.channels.iter().map(|seen| channel(info, seen)));
-        });
-        channels
-    }
-
-    fn consumers(&self, vhost: Option<&str>) -> Vec<Consumer> {
-        let cells = self.asked_for(vhost).into_iter().flat_map(|vhost| vhost.queues());
-        cells.flat_map(|cell| self.view_consumers(&cell)).collect()
-    }
-
-    fn users(&self) -> Vec<Arc<User>> {
-        Broker::users(self).read().iter().cloned().collect()
-    }
-
-    fn alarms(&self) -> Vec<Alarm> {
-        let alarms = Broker::alarms(self);
-        [(alarms.memory(), "memory"), (alarms.disk(), "disk")]
-            .into_iter()
-            .filter(|(raised, _)| *raised)
-            .map(|(_, resource)| Alarm { node: node_name().to_owned(), resource: resource.to_owned() })
-            .collect()
-    }
-
-    fn is_in_service(&self) -> bool {
-        !self.listeners().is_empty() && !self.is_stopping() && !self.store().poisoned()
-    }
-
-    fn metrics(&self) -> Metrics {
-        let sums = Sums::of(self);
-        let (usage, files) = (Broker::alarms(self).usage(), Files::count());
-        let counted = Broker::metrics(self);
-        let Counters { delivered, delivered_no_ack, got, got_no_ack, redelivered, acked, .. } = sums.counters;
-        Metrics {
-            node: node_name().to_owned(),
-            cluster: self.config().identity.cluster_name.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            rabbitmq_version: RABBITMQ_VERSION.to_owned(),
-            uptime_s: self.uptime().as_secs_f64(),
-            received: counted.published.load(Relaxed),
-            received_confirm: counted.published_confirm.load(Relaxed),
-            confirmed: self.confirmed(sums.unconfirmed),
-            routed: counted.routed.load(Relaxed),
-            unroutable_dropped: self.dropped(),
-            unroutable_returned: counted.returned.load(Relaxed),
-            delivered_consume_auto_ack: delivered_no_ack,
-            delivered_consume_manual_ack: delivered,
-            delivered_get_auto_ack: got_no_ack,
-            delivered_get_manual_ack: got,
-            get_empty: counted.get_empty.load(Relaxed),
-            redelivered,
-            acknowledged: acked,
-            publishers: sums.publishers,
-            consumers: sums.consumers,
-            connections: Broker::connections(self).len() as u64,
+/// The whole broker at a glance.
+pub fn overview(broker: &Broker) -> Overview {
+    let sums = Sums::of(broker);
+    let metrics = broker.metrics();
+    let cap = |counter: &std::sync::atomic::AtomicU64| narrow(counter.load(Relaxed));
+    Overview {
+        management_version: RABBITMQ_VERSION.to_owned(),
+        rates_mode: RATES_MODE.to_owned(),
+        product_name: PRODUCT.to_owned(),
+        product_version: env!("CARGO_PKG_VERSION").to_owned(),
+        rabbitmq_version: RABBITMQ_VERSION.to_owned(),
+        cluster_name: broker.config().identity.cluster_name.clone(),
+        node: node_name().to_owned(),
+        exchange_types: views::exchange_types(),
+        message_stats: MessageStats {
+            publish: metrics.published.load(Relaxed),
+            confirm: confirmed(broker, sums.unconfirmed),
+            return_unroutable: metrics.returned.load(Relaxed),
+            drop_unroutable: dropped(broker),
+            get_empty: metrics.get_empty.load(Relaxed),
+            ..message_stats(sums.counters)
+        },
+        churn_rates: ChurnRates {
+            connection_created: cap(&metrics.connections_opened),
+            connection_closed: cap(&metrics.connections_closed),
+            channel_created: cap(&metrics.channels_opened),
+            channel_closed: cap(&metrics.channels_closed),
+            queue_declared: cap(&metrics.queues_declared),
+            queue_created: cap(&metrics.queues_created),
+            queue_deleted: cap(&metrics.queues_deleted),
+        },
+        queue_totals: totals(sums.ready, sums.unacked),
+        object_totals: ObjectTotals {
+            connections: broker.connections().len() as u64,
             channels: sums.channels,
             queues: sums.queues,
-            messages_ready: sums.ready,
-            messages_unacked: sums.unacked,
-            connections_opened: counted.connections_opened.load(Relaxed),
-            connections_closed: counted.connections_closed.load(Relaxed),
-            channels_opened: counted.channels_opened.load(Relaxed),
-            channels_closed: counted.channels_closed.load(Relaxed),
-            queues_declared: counted.queues_declared.load(Relaxed),
-            queues_created: counted.queues_created.load(Relaxed),
-            queues_deleted: counted.queues_deleted.load(Relaxed),
-            bytes_read: counted.bytes_read.load(Relaxed),
-            bytes_written: counted.bytes_written.load(Relaxed),
-            logins_succeeded: counted.logins.load(Relaxed),
-            logins_failed: counted.logins_failed.load(Relaxed),
-            memory_bytes: usage.memory_bytes,
-            memory_limit_bytes: Broker::alarms(self).memory_limit_bytes(),
-            disk_free_bytes: usage.disk_free_bytes,
-            disk_free_limit_bytes: Broker::alarms(self).disk_free_limit_bytes(),
-            open_fds: files.open,
-            max_fds: files.max,
-            memory_alarm: Broker::alarms(self).memory(),
-            disk_alarm: Broker::alarms(self).disk(),
-            ..Metrics::default()
-        }
-    }
-
-    async fn purge(&self, vhost: &str, queue: &str) -> Result<u64, Fault> {
-        let found = self.vhost(vhost).ok_or_else(|| Fault::not_found(format!("no vhost '{vhost}'")))?;
-        let (purged, ticket) = found.queue(queue, NO_CONNECTION)?.purge();
-        durable(self.store(), ticket).await?;
-        Ok(purged)
+            exchanges: sums.exchanges,
+            consumers: sums.consumers,
+        },
+        enable_queue_totals: true,
+        listeners: broker.listeners().iter().map(listener).collect(),
+        ..Overview::default()
     }
 }
 
-impl Broker {
-    fn asked_for(&self, vhost: Option<&str>) -> Vec<Arc<broker::Vhost>> {
-        match vhost {
-            Some(name) => self.vhost(name).into_iter().collect(),
-            None => self.all_vhosts(),
-        }
-    }
+/// The nodes of the cluster.
+pub fn nodes(broker: &Broker) -> Vec<Node> {
+    let (usage, files) = (broker.alarms().usage(), Files::count());
+    let tasks =
+        tokio::runtime::Handle::try_current().map_or(0, |runtime| runtime.metrics().num_alive_tasks());
+    let config = broker.config();
+    let mechanism = |name: &String| NamedFeature {
+        name: name.clone(),
+        description: format!("SASL {name}"),
+        enabled: true,
+    };
+    let application = |name: &str, description: &str, version: &str| Application {
+        name: name.to_owned(),
+        description: description.to_owned(),
+        version: version.to_owned(),
+    };
+    vec![Node {
+        name: node_name().to_owned(),
+        kind: "disc".to_owned(),
+        running: true,
+        uptime: narrow(u64::try_from(broker.uptime().as_millis()).unwrap_or(u64::MAX)),
+        os_pid: std::process::id().to_string(),
+        processors: narrow(runtime::threads(&config.runtime) as u64),
+        fd_used: narrow(files.open),
+        fd_total: narrow(files.max),
+        sockets_used: narrow(broker.connections().len() as u64),
+        sockets_total: narrow(files.max),
+        proc_used: narrow(tasks as u64),
+        proc_total: TASKS_MAX,
+        mem_used: usage.memory_bytes,
+        mem_limit: broker.alarms().memory_limit_bytes(),
+        mem_alarm: broker.alarms().memory(),
+        disk_free: usage.disk_free_bytes,
+        disk_free_limit: broker.alarms().disk_free_limit_bytes(),
+        disk_free_alarm: broker.alarms().disk(),
+        rates_mode: RATES_MODE.to_owned(),
+        rabbitmq_version: RABBITMQ_VERSION.to_owned(),
+        applications: vec![
+            application("leveret", PRODUCT, env!("CARGO_PKG_VERSION")),
+            application("rabbit", "The version that tools may take this broker for", RABBITMQ_VERSION),
+        ],
+        exchange_types: views::exchange_types(),
+        auth_mechanisms: broker.session_config().mechanisms.iter().map(mechanism).collect(),
+        db_dir: config.data_dir.display().to_string(),
+        being_drained: broker.is_stopping(),
+        ..Node::default()
+    }]
+}
 
-    fn view_queue(&self, definition: &QueueDefinition, cell: &QueueCell) -> Queue {
-        let (info, counters) = (cell.info(), cell.counters());
-        let consumers = if info.consumers > 0 { cell.consumers() } else { Vec::new() };
-        let could_deliver = if info.consumers > 0 && info.ready == 0 { 1.0 } else { 0.0 };
-        let tag = |wanted: &dyn Fn(&ConsumerInfo) -> bool| {
-            consumers.iter().find(|consumer| wanted(consumer)).map(|found| found.consumer_tag.to_string())
-        };
-        let owner = definition.exclusive_owner;
-        Queue {
-            name: definition.name.clone(),
-            vhost: cell.vhost().to_string(),
-            kind: definition.options.kind.name().to_owned(),
-            durable: definition.durable,
-            auto_delete: definition.auto_delete,
-            exclusive: owner.is_some(),
-            arguments: arguments(&definition.arguments),
-            node: node_name().to_owned(),
-            state: "running".to_owned(),
-            consumers: u16::try_from(info.consumers).unwrap_or(u16::MAX),
-            consumer_utilisation: could_deliver,
-            consumer_capacity: could_deliver,
-            totals: totals(info.ready, info.unacked),
-            messages_ram: info.ready - info.paged.min(info.ready) + info.unacked,
-            message_bytes: info.ready_bytes + info.unacked_bytes,
-            message_bytes_ready: info.ready_bytes,
-            message_bytes_unacknowledged: info.unacked_bytes,
-            message_bytes_ram: info.resident_bytes + info.unacked_bytes,
-            memory: info.resident_bytes + info.unacked_bytes,
-            exclusive_consumer_tag: tag(&|consumer| consumer.exclusive),
-            single_active_consumer_tag: tag(&|consumer| cell.is_single_active() && consumer.active),
-            owner_pid_details: owner.and_then(|owner| self.connections().look(owner, connection_details)),
-            message_stats: message_stats(counters),
-            ..Queue::default()
+/// All vhosts.
+pub fn vhosts(broker: &Broker) -> Vec<Vhost> {
+    let records: Vec<_> = broker.vhost_records().read().iter().cloned().collect();
+    let filled = records.iter().map(|record| {
+        let mut sums = Sums::default();
+        if let Some(vhost) = broker.vhost(&record.name) {
+            sums.add_queues(&vhost);
         }
-    }
+        Vhost {
+            totals: totals(sums.ready, sums.unacked),
+            message_stats: message_stats(sums.counters),
+            ..views::vhost(record, node_name())
+        }
+    });
+    filled.collect()
+}
 
-    fn view_consumers(&self, cell: &QueueCell) -> Vec<Consumer> {
-        let single_active = cell.is_single_active();
-        let view = |consumer: ConsumerInfo| {
-            let details = |info: &ConnectionInfo| ChannelDetails {
-                name: channel_name(info, consumer.channel),
-                number: consumer.channel,
-                connection_name: info.name(),
-                node: node_name().to_owned(),
-                peer_host: info.peer.ip().to_string(),
-                peer_port: info.peer.port(),
-                user: info.user.clone(),
-            };
-            let status = match (single_active, consumer.active) {
-                (false, _) => "up",
-                (true, true) => "single_active",
-                (true, false) => "waiting",
-            };
-            let priority =
-                (consumer.priority != 0).then(|| ("x-priority".to_owned(), consumer.priority.into()));
-            Consumer {
-                consumer_tag: consumer.consumer_tag.to_string(),
-                queue: QueueName { name: cell.name().to_string(), vhost: cell.vhost().to_string() },
-                // A connection that is just gone takes its consumers along in a moment.
-                channel_details: self.connections().look(consumer.connection, details).unwrap_or_default(),
-                ack_required: !consumer.no_ack,
-                exclusive: consumer.exclusive,
-                active: consumer.active,
-                activity_status: status.to_owned(),
-                prefetch_count: consumer.prefetch,
-                arguments: priority.into_iter().collect(),
-                ..Consumer::default()
+/// Queues.
+pub fn queues(broker: &Broker, vhost: Option<&str>) -> Vec<Queue> {
+    let mut queues = Vec::new();
+    for vhost in asked_for(broker, vhost) {
+        for cells in vhost.queues().chunks(QUEUES_PER_LOCK) {
+            let topology = vhost.topology();
+            for cell in cells {
+                if let Some((definition, current)) = topology.queue(cell.name()) {
+                    queues.push(view_queue(broker, definition, current));
+                }
             }
+        }
+    }
+    queues
+}
+
+/// One queue, with its consumers.
+pub fn queue(broker: &Broker, vhost: &str, name: &str) -> Option<Queue> {
+    let vhost = broker.vhost(vhost)?;
+    let topology = vhost.topology();
+    let (definition, cell) = topology.queue(name)?;
+    let consumer_details = Some(view_consumers(broker, cell));
+    Some(Queue { consumer_details, ..view_queue(broker, definition, cell) })
+}
+
+/// Exchanges.
+pub fn exchanges(broker: &Broker, vhost: Option<&str>) -> Vec<Exchange> {
+    let mut exchanges = Vec::new();
+    for vhost in asked_for(broker, vhost) {
+        let topology = vhost.topology();
+        exchanges.extend(topology.exchanges().map(|definition| view_exchange(vhost.name(), definition)));
+    }
+    exchanges
+}
+
+/// One exchange.
+pub fn exchange(broker: &Broker, vhost: &str, name: &str) -> Option<Exchange> {
+    let vhost = broker.vhost(vhost)?;
+    let topology = vhost.topology();
+    Some(view_exchange(vhost.name(), topology.exchange(name)?))
+}
+
+/// Bindings, those of the default exchange included.
+pub fn bindings(broker: &Broker, vhost: Option<&str>) -> Vec<Binding> {
+    let mut bindings = Vec::new();
+    for vhost in asked_for(broker, vhost) {
+        let topology = vhost.topology();
+        bindings.extend(topology.queues().map(|(queue, _)| default_binding(vhost.name(), &queue.name)));
+        bindings.extend(topology.bindings().map(|found| view_binding(vhost.name(), &found)));
+    }
+    bindings
+}
+
+/// Open connections.
+pub fn connections(broker: &Broker) -> Vec<Connection> {
+    let mut connections = Vec::new();
+    broker.connections().look_at_all(|info| connections.push(view_connection(info)));
+    connections
+}
+
+/// A connection by name.
+pub fn connection(broker: &Broker, name: &str) -> Option<(ConnectionId, Connection)> {
+    let mut found = None;
+    broker.connections().look_at_all(|info| {
+        if found.is_none() && info.name() == name {
+            found = Some((info.id, view_connection(info)));
+        }
+    });
+    found
+}
+
+/// Open channels.
+pub fn channels(broker: &Broker) -> Vec<Channel> {
+    let mut channels = Vec::new();
+    broker.connections().look_at_all(|info| {
+        channels.extend(info.channels.iter().map(|seen| view_channel(info, seen)));
+    });
+    channels
+}
+
+/// Consumers.
+pub fn consumers(broker: &Broker, vhost: Option<&str>) -> Vec<Consumer> {
+    let cells = asked_for(broker, vhost).into_iter().flat_map(|vhost| vhost.queues());
+    cells.flat_map(|cell| view_consumers(broker, &cell)).collect()
+}
+
+/// All users.
+pub fn users(broker: &Broker) -> Vec<Arc<User>> {
+    broker.users().read().iter().cloned().collect()
+}
+
+/// Resources that run short now.
+pub fn alarms(broker: &Broker) -> Vec<Alarm> {
+    let alarms = broker.alarms();
+    [(alarms.memory(), "memory"), (alarms.disk(), "disk")]
+        .into_iter()
+        .filter(|(raised, _)| *raised)
+        .map(|(_, resource)| Alarm { node: node_name().to_owned(), resource: resource.to_owned() })
+        .collect()
+}
+
+/// False while the broker starts, stops or is kept from serving.
+pub fn is_in_service(broker: &Broker) -> bool {
+    !broker.listeners().is_empty() && !broker.is_stopping() && !broker.store().poisoned()
+}
+
+/// The figures that Prometheus collects.
+pub fn metrics(broker: &Broker) -> Metrics {
+    let sums = Sums::of(broker);
+    let (usage, files) = (broker.alarms().usage(), Files::count());
+    let counted = broker.metrics();
+    let Counters { delivered, delivered_no_ack, got, got_no_ack, redelivered, acked, .. } = sums.counters;
+    Metrics {
+        node: node_name().to_owned(),
+        cluster: broker.config().identity.cluster_name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        rabbitmq_version: RABBITMQ_VERSION.to_owned(),
+        uptime_s: broker.uptime().as_secs_f64(),
+        received: counted.published.load(Relaxed),
+        received_confirm: counted.published_confirm.load(Relaxed),
+        confirmed: confirmed(broker, sums.unconfirmed),
+        routed: counted.routed.load(Relaxed),
+        unroutable_dropped: dropped(broker),
+        unroutable_returned: counted.returned.load(Relaxed),
+        delivered_consume_auto_ack: delivered_no_ack,
+        delivered_consume_manual_ack: delivered,
+        delivered_get_auto_ack: got_no_ack,
+        delivered_get_manual_ack: got,
+        get_empty: counted.get_empty.load(Relaxed),
+        redelivered,
+        acknowledged: acked,
+        publishers: sums.publishers,
+        consumers: sums.consumers,
+        connections: broker.connections().len() as u64,
+        channels: sums.channels,
+        queues: sums.queues,
+        messages_ready: sums.ready,
+        messages_unacked: sums.unacked,
+        connections_opened: counted.connections_opened.load(Relaxed),
+        connections_closed: counted.connections_closed.load(Relaxed),
+        channels_opened: counted.channels_opened.load(Relaxed),
+        channels_closed: counted.channels_closed.load(Relaxed),
+        queues_declared: counted.queues_declared.load(Relaxed),
+        queues_created: counted.queues_created.load(Relaxed),
+        queues_deleted: counted.queues_deleted.load(Relaxed),
+        bytes_read: counted.bytes_read.load(Relaxed),
+        bytes_written: counted.bytes_written.load(Relaxed),
+        logins_succeeded: counted.logins.load(Relaxed),
+        logins_failed: counted.logins_failed.load(Relaxed),
+        memory_bytes: usage.memory_bytes,
+        memory_limit_bytes: broker.alarms().memory_limit_bytes(),
+        disk_free_bytes: usage.disk_free_bytes,
+        disk_free_limit_bytes: broker.alarms().disk_free_limit_bytes(),
+        open_fds: files.open,
+        max_fds: files.max,
+        memory_alarm: broker.alarms().memory(),
+        disk_alarm: broker.alarms().disk(),
+        ..Metrics::default()
+    }
+}
+
+fn asked_for(broker: &Broker, vhost: Option<&str>) -> Vec<Arc<broker::Vhost>> {
+    match vhost {
+        Some(name) => broker.vhost(name).into_iter().collect(),
+        None => broker.all_vhosts(),
+    }
+}
+
+fn view_queue(broker: &Broker, definition: &QueueDefinition, cell: &QueueCell) -> Queue {
+    let (info, counters) = (cell.info(), cell.counters());
+    let consumers = if info.consumers > 0 { cell.consumers() } else { Vec::new() };
+    let could_deliver = if info.consumers > 0 && info.ready == 0 { 1.0 } else { 0.0 };
+    let tag = |wanted: &dyn Fn(&ConsumerInfo) -> bool| {
+        consumers.iter().find(|consumer| wanted(consumer)).map(|found| found.consumer_tag.to_string())
+    };
+    let owner = definition.exclusive_owner;
+    Queue {
+        name: definition.name.clone(),
+        vhost: cell.vhost().to_string(),
+        kind: definition.options.kind.name().to_owned(),
+        durable: definition.durable,
+        auto_delete: definition.auto_delete,
+        exclusive: owner.is_some(),
+        arguments: arguments(&definition.arguments),
+        node: node_name().to_owned(),
+        state: "running".to_owned(),
+        consumers: u16::try_from(info.consumers).unwrap_or(u16::MAX),
+        consumer_utilisation: could_deliver,
+        consumer_capacity: could_deliver,
+        totals: totals(info.ready, info.unacked),
+        messages_ram: info.ready - info.paged.min(info.ready) + info.unacked,
+        message_bytes: info.ready_bytes + info.unacked_bytes,
+        message_bytes_ready: info.ready_bytes,
+        message_bytes_unacknowledged: info.unacked_bytes,
+        message_bytes_ram: info.resident_bytes + info.unacked_bytes,
+        memory: info.resident_bytes + info.unacked_bytes,
+        exclusive_consumer_tag: tag(&|consumer| consumer.exclusive),
+        single_active_consumer_tag: tag(&|consumer| cell.is_single_active() && consumer.active),
+        owner_pid_details: owner.and_then(|owner| broker.connections().look(owner, connection_details)),
+        message_stats: message_stats(counters),
+        ..Queue::default()
+    }
+}
+
+fn view_consumers(broker: &Broker, cell: &QueueCell) -> Vec<Consumer> {
+    let single_active = cell.is_single_active();
+    let view = |consumer: ConsumerInfo| {
+        let details = |info: &ConnectionInfo| ChannelDetails {
+            name: channel_name(info, consumer.channel),
+            number: consumer.channel,
+            connection_name: info.name(),
+            node: node_name().to_owned(),
+            peer_host: info.peer.ip().to_string(),
+            peer_port: info.peer.port(),
+            user: info.user.clone(),
         };
-        cell.consumers().into_iter().map(view).collect()
-    }
+        let status = match (single_active, consumer.active) {
+            (false, _) => "up",
+            (true, true) => "single_active",
+            (true, false) => "waiting",
+        };
+        let priority = (consumer.priority != 0).then(|| ("x-priority".to_owned(), consumer.priority.into()));
+        Consumer {
+            consumer_tag: consumer.consumer_tag.to_string(),
+            queue: QueueName { name: cell.name().to_string(), vhost: cell.vhost().to_string() },
+            // A connection that is just gone takes its consumers along in a moment.
+            channel_details: broker.connections().look(consumer.connection, details).unwrap_or_default(),
+            ack_required: !consumer.no_ack,
+            exclusive: consumer.exclusive,
+            active: consumer.active,
+            activity_status: status.to_owned(),
+            prefetch_count: consumer.prefetch,
+            arguments: priority.into_iter().collect(),
+            ..Consumer::default()
+        }
+    };
+    cell.consumers().into_iter().map(view).collect()
+}
 
-    /// Confirms sent: what was published for them and does not wait any more. What waits is known to the second, so the
-    /// figure may be a little behind; it never falls.
-    fn confirmed(&self, unconfirmed: u64) -> u64 {
-        let metrics = Broker::metrics(self);
-        let confirmed = metrics.published_confirm.load(Relaxed).saturating_sub(unconfirmed);
-        metrics.confirmed.fetch_max(confirmed, Relaxed).max(confirmed)
-    }
+/// Confirms sent: what was published for them and does not wait any more. What waits is known to the second, so the
+/// figure may be a little behind; it never falls.
+fn confirmed(broker: &Broker, unconfirmed: u64) -> u64 {
+    let metrics = broker.metrics();
+    let confirmed = metrics.published_confirm.load(Relaxed).saturating_sub(unconfirmed);
+    metrics.confirmed.fetch_max(confirmed, Relaxed).max(confirmed)
+}
 
-    /// Unroutable messages that nobody was told of.
-    fn dropped(&self) -> u64 {
-        let metrics = Broker::metrics(self);
-        metrics.unroutable.load(Relaxed).saturating_sub(metrics.returned.load(Relaxed))
-    }
+/// Unroutable messages that nobody was told of.
+fn dropped(broker: &Broker) -> u64 {
+    let metrics = broker.metrics();
+    metrics.unroutable.load(Relaxed).saturating_sub(metrics.returned.load(Relaxed))
 }
 
 /// Figures over all queues and connections.
@@ -460,7 +459,7 @@ fn message_stats(counters: Counters) -> MessageStats {
     }
 }
 
-fn exchange(vhost: &str, definition: &leveret_core::vhost::ExchangeDefinition) -> Exchange {
+fn view_exchange(vhost: &str, definition: &leveret_core::vhost::ExchangeDefinition) -> Exchange {
     Exchange {
         name: definition.name.clone(),
         vhost: vhost.to_owned(),
@@ -478,7 +477,8 @@ fn exchange(vhost: &str, definition: &leveret_core::vhost::ExchangeDefinition) -
     }
 }
 
-fn binding(vhost: &str, binding: &leveret_core::session::host::Binding<'_>) -> Binding {
+/// A binding of a vhost.
+pub fn view_binding(vhost: &str, binding: &leveret_core::session::host::Binding<'_>) -> Binding {
     let (destination, destination_type) = match binding.destination {
         Destination::Queue(name) => (name, "queue"),
         Destination::Exchange(name) => (name, "exchange"),
@@ -509,7 +509,7 @@ fn default_binding(vhost: &str, queue: &str) -> Binding {
     }
 }
 
-fn connection(info: &ConnectionInfo) -> Connection {
+fn view_connection(info: &ConnectionInfo) -> Connection {
     let user_provided_name = match info.client_properties.get("connection_name") {
         Some(Value::LongString(name)) => Some(String::from_utf8_lossy(name).into_owned()),
         _ => None,
@@ -550,7 +550,7 @@ fn connection(info: &ConnectionInfo) -> Connection {
     }
 }
 
-fn channel(info: &ConnectionInfo, seen: &ChannelInfo) -> Channel {
+fn view_channel(info: &ConnectionInfo, seen: &ChannelInfo) -> Channel {
     Channel {
         name: channel_name(info, seen.number),
         number: seen.number,
@@ -602,7 +602,7 @@ fn listener(listening: &Listening) -> Listener {
 }
 
 /// `leveret@` and the machine's name up to its first dot.
-fn node_name() -> &'static str {
+pub fn node_name() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -632,23 +632,6 @@ fn narrow(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// Waits until `ticket` is durable. When the store fails meanwhile, so does the process, and nobody is answered.
-async fn durable(store: &Store, ticket: Ticket) -> Result<(), Fault> {
-    struct Waiter(Notify);
-    impl Wake for Waiter {
-        fn wake(&self) {
-            self.0.notify_one();
-        }
-    }
-    if store.poisoned() {
-        return Err(Fault::new(ReplyCode::InternalError, "the message store failed"));
-    }
-    let waiter = Arc::new(Waiter(Notify::new()));
-    store.wake_when_durable(ticket, waiter.clone());
-    waiter.0.notified().await;
-    Ok(())
-}
-
 const PRODUCT: &str = "Leveret";
 /// Of RabbitMQ, whose API this is: tools decide by it what they may ask for.
 const RABBITMQ_VERSION: &str = "4.1.0";
@@ -658,5 +641,3 @@ const RATES_MODE: &str = "none";
 const TASKS_MAX: u32 = 1_048_576;
 /// Queues that are looked at while a vhost's topology stays locked for reading.
 const QUEUES_PER_LOCK: usize = 256;
-/// Not the number of any connection: they begin at 1.
-const NO_CONNECTION: ConnectionId = ConnectionId(0);

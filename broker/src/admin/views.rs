@@ -86,17 +86,7 @@ pub fn exchange_types() -> Vec<NamedFeature> {
 /// What tells a binding from others between the same two: the routing key, made safe for a path, and a hash of the
 /// arguments when there are any. `~` stands for neither.
 pub fn properties_key(routing_key: &str, arguments: &Table) -> String {
-    let mut key = String::new();
-    for byte in routing_key.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => key.push(char::from(byte)),
-            b' ' => key.push('+'),
-            _ => {
-                // Writing to a string does not fail.
-                let _ = write!(key, "%{byte:02X}");
-            }
-        }
-    }
+    let mut key = in_path(routing_key);
     if !arguments.is_empty() {
         let mut encoded = Vec::new();
         arguments.encode(&mut encoded);
@@ -108,6 +98,29 @@ pub fn properties_key(routing_key: &str, arguments: &Table) -> String {
         key.push('~');
     }
     key
+}
+
+/// True when `key`, out of a path, names this binding among those of the same two ends. The routing key alone does, where
+/// there are no arguments.
+pub fn is_properties_key(key: &str, routing_key: &str, arguments: &Table) -> bool {
+    key == properties_key(routing_key, arguments)
+        || (arguments.is_empty() && key == routing_key && !routing_key.is_empty())
+}
+
+/// Text as RabbitMQ writes it into a path, which may have to be written so again.
+pub fn in_path(text: &str) -> String {
+    let mut path = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => path.push(char::from(byte)),
+            b' ' => path.push('+'),
+            _ => {
+                // Writing to a string does not fail.
+                let _ = write!(path, "%{byte:02X}");
+            }
+        }
+    }
+    path
 }
 
 fn limits<const N: usize>(limits: [(&str, Option<u64>); N]) -> Arguments {

@@ -9,8 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use leveret_core::auth::{Credentials, Mechanism, Proof, User, VerifiedCache, verify_decoy};
+use leveret_core::auth::{
+    Credentials, Mechanism, PasswordHash, Proof, SALT_BYTES, User, Users, UsersError, VerifiedCache,
+    verify_decoy,
+};
+use leveret_core::fault::Fault;
+use leveret_core::record::Record;
+use leveret_core::session::host::Ticket;
 use leveret_core::session::state::AuthRefused;
+use leveret_protocol::reply_code::ReplyCode;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
@@ -115,6 +122,41 @@ impl Broker {
             outbox.notice(Notice::Authenticated(result));
         };
         Some(tokio::spawn(check).abort_handle())
+    }
+
+    /// Hashes a new password, in turn with the passwords that are checked.
+    pub async fn hash_password(&self, password: String) -> Result<PasswordHash, Fault> {
+        let failed = || Fault::new(ReplyCode::InternalError, "the password could not be hashed");
+        let place = self.logins.places.clone().acquire_owned().await.map_err(|_| failed())?;
+        let mut salt = [0; SALT_BYTES];
+        rand::fill(&mut salt);
+        let hash = move || {
+            let _place = place;
+            PasswordHash::new(password.as_bytes(), salt)
+        };
+        let hashed = tokio::task::spawn_blocking(hash).await.map_err(|_| failed())?;
+        hashed.map_err(|error| Fault::precondition_failed(error.to_string()))
+    }
+
+    /// Deletes a user with all their permissions, and closes their connections.
+    pub fn delete_user(&self, name: &str) -> Result<Ticket, UsersError> {
+        let ticket = self.change_users(|users| users.delete_user(name))?;
+        let notice = Notice::Close(format!("user '{name}' was deleted"));
+        self.connections.notice_where(|connection| connection.user == name, &notice);
+        Ok(ticket)
+    }
+
+    /// Changes users and their permissions, and stores what `change` says of it.
+    pub fn change_users<E>(
+        &self,
+        change: impl FnOnce(&mut Users) -> Result<Vec<Record>, E>,
+    ) -> Result<Ticket, E> {
+        let mut users = self.users.write();
+        let records = change(&mut users)?;
+        let ticket = self.write_records(records);
+        drop(users);
+        self.changed();
+        Ok(ticket)
     }
 
     /// The user, when the credentials are right and the user may log in from there.

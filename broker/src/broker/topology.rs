@@ -4,7 +4,7 @@
 //! changes. Lock order: a vhost's topology, then a queue.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use leveret_core::auth::{Access, Resource};
@@ -18,7 +18,8 @@ use leveret_core::session::host::{Binding, ExchangeDeclare, QueueDeclare, QueueD
 use leveret_core::vhost::{
     Change, Declarer, QueueCheck, QueueDefinition, RouteScratch, Topology, record_prefix,
 };
-use parking_lot::{RwLock, RwLockReadGuard};
+use leveret_core::vhosts::DefaultQueueType;
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tracing::{info, warn};
 
 use super::Broker;
@@ -30,6 +31,8 @@ use crate::store::RecoveredLane;
 pub struct Vhost {
     name: Arc<str>,
     topology: RwLock<Topology<Arc<QueueCell>>>,
+    /// It was deleted: who still has it may not make anything in it. Changes under the topology's lock.
+    ended: AtomicBool,
 }
 
 /// Asks whether the declaring user may use a resource: dead-letter exchanges are checked on declaration.
@@ -44,6 +47,22 @@ impl Vhost {
     /// What exists in it, for looking at.
     pub fn topology(&self) -> RwLockReadGuard<'_, Topology<Arc<QueueCell>>> {
         self.topology.read()
+    }
+
+    /// What exists in it, for changing.
+    fn topology_mut(&self) -> Result<RwLockWriteGuard<'_, Topology<Arc<QueueCell>>>, Fault> {
+        let topology = self.topology.write();
+        if self.ended.load(Ordering::Relaxed) {
+            return Err(Fault::not_allowed(format!("vhost {} not found", self.name)));
+        }
+        Ok(topology)
+    }
+
+    /// Marks it as deleted; nothing is made in it after this.
+    pub(super) fn end(&self) -> RwLockWriteGuard<'_, Topology<Arc<QueueCell>>> {
+        let topology = self.topology.write();
+        self.ended.store(true, Ordering::Relaxed);
+        topology
     }
 
     /// The queue of that name, when `connection` may use it.
@@ -115,8 +134,12 @@ impl Broker {
         Ok(())
     }
 
-    fn add_vhost(&self, name: Arc<str>, topology: Topology<Arc<QueueCell>>) {
-        let vhost = Arc::new(Vhost { name: name.clone(), topology: RwLock::new(topology) });
+    pub(super) fn add_vhost(&self, name: Arc<str>, topology: Topology<Arc<QueueCell>>) {
+        let vhost = Arc::new(Vhost {
+            name: name.clone(),
+            topology: RwLock::new(topology),
+            ended: AtomicBool::new(false),
+        });
         self.vhosts.write().insert(name, vhost);
     }
 
@@ -138,7 +161,7 @@ impl Broker {
         request: &ExchangeDeclare<'_>,
         user: &str,
     ) -> Result<Ticket, Fault> {
-        let mut topology = vhost.topology.write();
+        let mut topology = vhost.topology_mut()?;
         let generation = topology.generation();
         let change = topology.declare_exchange(request, user)?;
         let changed = topology.generation() != generation;
@@ -147,7 +170,7 @@ impl Broker {
 
     /// `exchange.delete`.
     pub fn exchange_delete(&self, vhost: &Vhost, exchange: &str, if_unused: bool) -> Result<Ticket, Fault> {
-        let change = vhost.topology.write().delete_exchange(exchange, if_unused)?;
+        let change = vhost.topology_mut()?.delete_exchange(exchange, if_unused)?;
         Ok(self.carry_out(change, true))
     }
 
@@ -165,7 +188,8 @@ impl Broker {
         if request.queue.is_empty() {
             rand::fill(&mut random);
         }
-        let declarer = Declarer { connection, user, uid: 0, random, default_kind: None };
+        let default_kind = self.default_queue_kind(&vhost.name);
+        let declarer = Declarer { connection, user, uid: 0, random, default_kind };
         if let QueueCheck::Existing(definition, cell) =
             vhost.topology.read().check_queue_declare(request, &declarer)?
         {
@@ -174,7 +198,7 @@ impl Broker {
             cell.declared_again();
             return Ok(declared(cell, after));
         }
-        let mut topology = vhost.topology.write();
+        let mut topology = vhost.topology_mut()?;
         let declarer = Declarer { uid: self.next_uid.fetch_add(1, Ordering::Relaxed), ..declarer };
         let definition = match topology.check_queue_declare(request, &declarer)? {
             QueueCheck::Existing(_, cell) => return Ok(declared(cell, cell.created_at())),
@@ -191,6 +215,15 @@ impl Broker {
         cell.start();
         self.metrics.queues_created.fetch_add(1, Ordering::Relaxed);
         Ok(declared(&cell, after))
+    }
+
+    /// What a queue is that says nothing of its type.
+    fn default_queue_kind(&self, vhost: &str) -> Option<QueueKind> {
+        match self.vhost_records.read().get(vhost)?.default_queue_type? {
+            DefaultQueueType::Classic => Some(QueueKind::Classic),
+            DefaultQueueType::Quorum => Some(QueueKind::Quorum),
+            DefaultQueueType::Stream => None,
+        }
     }
 
     /// `queue.delete`. Deleting what does not exist deletes nothing.
@@ -275,7 +308,7 @@ impl Broker {
         binding: &Binding<'_>,
         connection: ConnectionId,
     ) -> Result<Ticket, Fault> {
-        let change = vhost.topology.write().bind(binding, connection)?;
+        let change = vhost.topology_mut()?.bind(binding, connection)?;
         Ok(self.carry_out(change, true))
     }
 
@@ -286,11 +319,15 @@ impl Broker {
         binding: &Binding<'_>,
         connection: ConnectionId,
     ) -> Result<Ticket, Fault> {
-        let change = vhost.topology.write().unbind(binding, connection)?;
+        let change = vhost.topology_mut()?.unbind(binding, connection)?;
         Ok(self.carry_out(change, true))
     }
 
-    fn remove_queue(&self, topology: &mut Topology<Arc<QueueCell>>, cell: &Arc<QueueCell>) -> Ticket {
+    pub(super) fn remove_queue(
+        &self,
+        topology: &mut Topology<Arc<QueueCell>>,
+        cell: &Arc<QueueCell>,
+    ) -> Ticket {
         let Some(removed) = topology.remove_queue(cell.name()) else { return Ticket(0) };
         self.metrics.queues_deleted.fetch_add(1, Ordering::Relaxed);
         *self.metrics.deleted_queues.lock() += cell.counters();

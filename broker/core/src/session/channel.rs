@@ -24,7 +24,7 @@ use crate::session::host::{
     Settle, Ticket,
 };
 use crate::session::output::Output;
-use crate::session::publish::{Content, Flags, check_expiration};
+use crate::session::publish::{Content, Flags, check_properties};
 use crate::session::tx::Tx;
 
 /// One channel of a connection, which owns it.
@@ -140,12 +140,7 @@ impl<Q: Clone + PartialEq> Channel<Q> {
         }
         let mut message = message;
         let properties = message.properties();
-        if let Some(expiration) = properties.expiration_bytes() {
-            check_expiration(expiration)?;
-        }
-        if let Some(user_id) = properties.user_id_bytes() {
-            check_user_id(user_id, link.host)?;
-        }
+        check_properties(properties, link.host)?;
         if properties.reply_to() == Some(REPLY_TO) {
             message = self.with_reply_address(&message)?;
         }
@@ -716,17 +711,6 @@ fn exchange_declare<H: Host>(method: &Method<'_>, host: &mut H) -> Result<Ticket
         internal,
         arguments,
     })
-}
-
-/// The user in a message must be the one who publishes it, unless they may write in others' names.
-fn check_user_id<H: Host>(user_id: &[u8], host: &H) -> Result<(), Fault> {
-    if user_id == host.user().as_bytes() || host.may_impersonate() {
-        return Ok(());
-    }
-    let (claimed, user) = (String::from_utf8_lossy(user_id), host.user());
-    Err(Fault::precondition_failed(format!(
-        "user_id property set to '{claimed}' but authenticated user was '{user}'"
-    )))
 }
 
 /// The queue name and reply-to address that stand for the direct reply-to consumer of the channel that uses them.

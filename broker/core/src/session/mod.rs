@@ -25,5 +25,7 @@ mod reply;
 pub mod state;
 mod tx;
 
+pub use self::publish::check_properties;
+
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use leveret_protocol::reply_code::ReplyCode;
 
 use crate::fault::Fault;
 use crate::message::{INLINE_BODY_MAX, Message};
+use crate::session::host::Host;
 
 /// The fields of `basic.publish`.
 #[derive(Debug, Clone, Copy)]
@@ -201,8 +202,31 @@ fn exact(body: BytesMut) -> Bytes {
     if body.capacity() - body.len() > body.len() / 4 { Bytes::copy_from_slice(&body) } else { body.freeze() }
 }
 
+/// Checks what a publisher says in a message's properties.
+#[inline]
+pub fn check_properties<H: Host>(properties: PropertiesView<'_>, host: &H) -> Result<(), Fault> {
+    if let Some(expiration) = properties.expiration_bytes() {
+        check_expiration(expiration)?;
+    }
+    if let Some(user_id) = properties.user_id_bytes() {
+        check_user_id(user_id, host)?;
+    }
+    Ok(())
+}
+
+/// The user in a message must be the one who publishes it, unless they may write in others' names.
+fn check_user_id<H: Host>(user_id: &[u8], host: &H) -> Result<(), Fault> {
+    if user_id == host.user().as_bytes() || host.may_impersonate() {
+        return Ok(());
+    }
+    let (claimed, user) = (String::from_utf8_lossy(user_id), host.user());
+    Err(Fault::precondition_failed(format!(
+        "user_id property set to '{claimed}' but authenticated user was '{user}'"
+    )))
+}
+
 /// Checks the `expiration` property: milliseconds as a decimal number of at most ten years.
-pub(super) fn check_expiration(expiration: &[u8]) -> Result<(), Fault> {
+fn check_expiration(expiration: &[u8]) -> Result<(), Fault> {
     let digits = match expiration {
         [b'+' | b'-', digits @ ..] => digits,
         digits => digits,

@@ -94,6 +94,21 @@ impl BindingDefinition {
     }
 }
 
+impl From<&Binding<'_>> for BindingDefinition {
+    /// From a binding that a topology has, whose arguments are in order.
+    fn from(binding: &Binding<'_>) -> BindingDefinition {
+        BindingDefinition {
+            source: binding.source.to_owned(),
+            destination: match binding.destination {
+                Destination::Queue(name) => DestinationName::Queue(name.to_owned()),
+                Destination::Exchange(name) => DestinationName::Exchange(name.to_owned()),
+            },
+            routing_key: binding.routing_key.into(),
+            arguments: binding.arguments.as_bytes().into(),
+        }
+    }
+}
+
 impl DestinationName {
     pub fn as_destination(&self) -> Destination<'_> {
         match self {

@@ -6,6 +6,7 @@ use super::Arguments;
 
 /// `GET /api/audit?cursor&limit&user&kind&name&since`: the latest changes first.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct AuditPage {
     pub items: Vec<AuditEntry>,
@@ -16,6 +17,7 @@ pub struct AuditPage {
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct AuditEntry {
     pub id: u64,

@@ -6,6 +6,7 @@ use super::Arguments;
 
 /// `GET /api/exchanges/{vhost}/{exchange}/delayed`: some of what waits there, the next due first.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct DelayedPage {
     pub items: Vec<DelayedMessage>,
@@ -18,6 +19,7 @@ pub struct DelayedPage {
 
 /// One message that waits for its time.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct DelayedMessage {
     /// Names it in paths.

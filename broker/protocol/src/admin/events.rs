@@ -10,6 +10,7 @@ use super::{Channel, Connection, Consumer, Exchange, Overview, Queue};
 
 /// What can be subscribed to, in `?topics=a,b`; all of them when nothing is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Topic {
     Overview,
@@ -26,6 +27,7 @@ pub enum Topic {
 
 /// What one event says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "topic", rename_all = "lowercase")]
 pub enum EventData {
     /// Boxed, because it is much larger than the others.
@@ -45,6 +47,7 @@ pub enum EventData {
 
 /// What changed in a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ListChange<T> {
     /// True when `changed` is all there is, and anything else known before is gone.
@@ -65,6 +68,7 @@ impl<T> Default for ListChange<T> {
 
 /// `GET /api/alarms`: what runs short, why, and who fills it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct AlarmReport {
     pub alarms: Vec<AlarmCause>,
@@ -84,6 +88,7 @@ pub struct AlarmReport {
 
 /// One alarm that is on.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct AlarmCause {
     /// `memory` or `disk`.
@@ -98,6 +103,7 @@ pub struct AlarmCause {
 
 /// A connection that publishes much.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct TopPublisher {
     pub connection: String,
@@ -113,6 +119,7 @@ pub struct TopPublisher {
 
 /// A queue that holds much.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct TopQueue {
     pub vhost: String,

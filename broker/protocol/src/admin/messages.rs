@@ -11,6 +11,7 @@ pub type MessageId = String;
 ///
 /// Nothing is consumed: no redelivered flag is set and no place in the queue changes.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct MessagePage {
     pub items: Vec<QueuedMessage>,
@@ -23,6 +24,7 @@ pub struct MessagePage {
 
 /// Whether a message waits for a consumer or is with one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum MessageState {
     #[default]
@@ -34,6 +36,7 @@ pub enum MessageState {
 
 /// One message as it lies in a queue.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct QueuedMessage {
     pub id: MessageId,
@@ -71,6 +74,7 @@ pub struct QueuedMessage {
 
 /// One entry of a message's `x-death` header.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Death {
     /// The queue it died in.
@@ -88,6 +92,7 @@ pub struct Death {
 
 /// Who holds an unacknowledged message.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Holder {
     /// Empty for a message that was fetched by `basic.get`.
@@ -99,6 +104,7 @@ pub struct Holder {
 
 /// Which messages of a queue are meant: all that fit every condition given.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct MessageFilter {
     /// A regular expression that the routing key matches somewhere.
@@ -128,6 +134,7 @@ pub struct MessageFilter {
 
 /// The messages that an operation works on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Selection {
     /// These.

@@ -12,6 +12,7 @@ pub mod events;
 pub mod messages;
 pub mod operations;
 pub mod policies;
+pub mod requests;
 pub mod topology;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,7 @@ pub type Arguments = Map<String, Json>;
 
 /// The answer to every request that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ErrorBody {
     /// Which kind of failure: `bad_request`, `not_authorised`, `Object Not Found`.
     pub error: String,
@@ -34,6 +36,7 @@ pub struct ErrorBody {
 
 /// One page of a list, when a page was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Page<T> {
     /// Items left by the filter, over all pages.
     pub filtered_count: usize,
@@ -50,6 +53,7 @@ pub struct Page<T> {
 
 /// How fast a counter rises, per second.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Rate {
     rate: f64,
@@ -72,6 +76,7 @@ macro_rules! counters {
     ($(#[$doc:meta])* pub struct $name:ident { $($(#[$field_doc:meta])* $counter:ident $details:ident,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(default)]
         pub struct $name {
             $($(#[$field_doc])* pub $counter: u64, pub $details: Rate,)*
@@ -130,6 +135,7 @@ counters! {
 
 /// How many of each thing there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ObjectTotals {
     pub connections: u64,
@@ -141,6 +147,7 @@ pub struct ObjectTotals {
 
 /// How much came and went, counted since start. Tools read 32 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ChurnRates {
     pub connection_created: u32,
@@ -154,6 +161,7 @@ pub struct ChurnRates {
 
 /// `GET /api/overview`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Overview {
     pub management_version: String,
@@ -177,6 +185,7 @@ pub struct Overview {
 
 /// An exchange type or login mechanism that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NamedFeature {
     pub name: String,
     #[serde(default)]
@@ -186,6 +195,7 @@ pub struct NamedFeature {
 
 /// Where the broker listens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Listener {
     pub node: String,
     /// `amqp`, `amqp/ssl`, `http` or `https`.
@@ -198,6 +208,7 @@ pub struct Listener {
 
 /// `GET /api/nodes`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Node {
     pub name: String,
@@ -238,6 +249,7 @@ pub struct Node {
 
 /// A part of the broker with a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Application {
     pub name: String,
     #[serde(default)]
@@ -247,6 +259,7 @@ pub struct Application {
 
 /// `GET /api/whoami`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WhoAmI {
     pub name: String,
     pub tags: Vec<String>,
@@ -254,6 +267,7 @@ pub struct WhoAmI {
 
 /// `GET /api/vhosts`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Vhost {
     pub name: String,
@@ -274,6 +288,7 @@ pub struct Vhost {
 
 /// Description and tags of a vhost.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct VhostMetadata {
     pub description: String,
@@ -284,6 +299,7 @@ pub struct VhostMetadata {
 
 /// `GET /api/users`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct User {
     pub name: String,
     #[serde(default)]
@@ -298,6 +314,7 @@ pub struct User {
 
 /// `GET /api/permissions`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Permission {
     pub user: String,
     pub vhost: String,
@@ -308,6 +325,7 @@ pub struct Permission {
 
 /// `GET /api/topic-permissions`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TopicPermission {
     pub user: String,
     pub vhost: String,
@@ -318,6 +336,7 @@ pub struct TopicPermission {
 
 /// `GET /api/exchanges`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Exchange {
     pub name: String,
@@ -337,6 +356,7 @@ pub struct Exchange {
 
 /// `GET /api/bindings`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Binding {
     pub source: String,
@@ -352,6 +372,7 @@ pub struct Binding {
 
 /// `GET /api/queues`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Queue {
     pub name: String,
@@ -408,6 +429,7 @@ pub struct Queue {
 
 /// `GET /api/connections`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Connection {
     /// `peer:port -> host:port`; names the connection in paths.
@@ -453,6 +475,7 @@ pub struct Connection {
 
 /// The connection that something belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ConnectionDetails {
     pub name: String,
@@ -462,6 +485,7 @@ pub struct ConnectionDetails {
 
 /// `GET /api/channels`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Channel {
     /// The connection's name and the number in parentheses.
@@ -491,6 +515,7 @@ pub struct Channel {
 
 /// `GET /api/consumers`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Consumer {
     pub consumer_tag: String,
@@ -509,6 +534,7 @@ pub struct Consumer {
 
 /// A queue by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct QueueName {
     pub name: String,
     pub vhost: String,
@@ -516,6 +542,7 @@ pub struct QueueName {
 
 /// The channel that a consumer belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ChannelDetails {
     pub name: String,
@@ -529,6 +556,7 @@ pub struct ChannelDetails {
 
 /// The answer of a health check: `ok`, or `failed` with the reason and a status of 503.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HealthCheck {
     pub status: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -540,6 +568,7 @@ pub struct HealthCheck {
 
 /// A resource that runs short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Alarm {
     pub node: String,
     /// `memory` or `disk`.

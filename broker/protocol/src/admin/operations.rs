@@ -6,6 +6,7 @@ use super::messages::{MessageId, Selection};
 
 /// The body of `POST /api/queues/{vhost}/{queue}/move`, `…/copy`, `…/requeue` and `…/delete-messages`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct OperationRequest {
     pub selection: Selection,
@@ -23,6 +24,7 @@ pub struct OperationRequest {
 
 /// Where messages are moved or copied to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum OperationTarget {
     /// This queue of the same vhost.
@@ -37,6 +39,7 @@ pub enum OperationTarget {
 
 /// What an operation does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum OperationKind {
     Move,
@@ -48,6 +51,7 @@ pub enum OperationKind {
 
 /// The answer to a dry run: what the operation would do.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct OperationPlan {
     /// Messages in the queue.
@@ -62,6 +66,7 @@ pub struct OperationPlan {
 
 /// So many messages would go there.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct PlannedRoute {
     pub exchange: String,
@@ -73,6 +78,7 @@ pub struct PlannedRoute {
 
 /// So many messages were or would be left alone.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct SkippedMessages {
     /// `no route`, `never died`, `gone`, `target full`: a word or two.
@@ -84,6 +90,7 @@ pub struct SkippedMessages {
 
 /// How far an operation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum OperationState {
     #[default]
@@ -97,6 +104,7 @@ pub enum OperationState {
 
 /// `GET /api/operations/{id}`, and the answer to a request that started one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Operation {
     pub id: String,
     pub kind: OperationKind,

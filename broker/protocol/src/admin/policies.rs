@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 /// `GET /api/policies` and `GET /api/operator-policies`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Policy {
     pub vhost: String,
@@ -23,6 +24,7 @@ pub struct Policy {
 
 /// The answer of `POST /api/policies/{vhost}/preview`: what a policy would change.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct PolicyPreview {
     /// Names that match, whether or not another policy wins there.
@@ -31,6 +33,7 @@ pub struct PolicyPreview {
 
 /// A queue or exchange that a policy's pattern matches.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct PolicyMatch {
     pub name: String,
@@ -47,6 +50,7 @@ pub struct PolicyMatch {
 
 /// `GET /api/parameters`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Parameter {
     pub vhost: String,
@@ -57,6 +61,7 @@ pub struct Parameter {
 
 /// `GET /api/global-parameters`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct GlobalParameter {
     pub name: String,
@@ -65,6 +70,7 @@ pub struct GlobalParameter {
 
 /// `GET /api/vhost-limits`: limits by name, `max-connections` and `max-queues`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct VhostLimits {
     pub vhost: String,
@@ -73,6 +79,7 @@ pub struct VhostLimits {
 
 /// `GET /api/user-limits`: limits by name, `max-connections` and `max-channels`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct UserLimits {
     pub user: String,

@@ -6,6 +6,7 @@ use super::Arguments;
 
 /// `GET /api/topology?vhost=…`: who publishes to which exchange, what goes on to which queue, and who takes it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct TopologyGraph {
     pub vhost: String,
@@ -19,6 +20,7 @@ pub struct TopologyGraph {
 
 /// What a node of the graph is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum TopologyKind {
     /// A connection that publishes.
@@ -32,6 +34,7 @@ pub enum TopologyKind {
 
 /// One node of the graph.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct TopologyNode {
     /// `exchange:orders`, `queue:orders.paid`, `consumer:…`, `publisher:…`; the same as long as the thing lives.
@@ -58,6 +61,7 @@ pub struct TopologyNode {
 
 /// What an edge of the graph means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum TopologyLink {
     /// A connection publishes to an exchange.
@@ -75,6 +79,7 @@ pub enum TopologyLink {
 
 /// One edge of the graph. Bindings between the same two are one edge.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct TopologyEdge {
     /// A node's id.
@@ -92,6 +97,7 @@ pub struct TopologyEdge {
 
 /// The body of `POST /api/exchanges/{vhost}/{exchange}/route`: a message that is not sent.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct RouteRequest {
     pub routing_key: String,
@@ -100,6 +106,7 @@ pub struct RouteRequest {
 
 /// Where that message would go.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct RouteAnswer {
     /// The queues it would reach.
@@ -116,6 +123,7 @@ pub struct RouteAnswer {
 
 /// A queue that a message would reach.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct RoutedQueue {
     pub queue: String,
@@ -128,6 +136,7 @@ pub struct RoutedQueue {
 
 /// A binding that a message does not match.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct UnmatchedBinding {
     pub destination: String,

@@ -1,0 +1,212 @@
+//! Queues.
+
+use leveret_core::session::host::{ConsumerKey, Got, Host, QueueDeclare, Settle};
+use leveret_protocol::admin::requests::{AckMode, DeclareQueue, GetMessages, GotMessage, QueueAction};
+use leveret_protocol::admin::{Binding, Queue};
+
+use super::*;
+use crate::admin::actor::{Actor, encoded_arguments};
+use crate::admin::{message, state};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        get("/api/queues", Who::Management, "Queues.", in_every_vhost!(state::queues))
+            .query(PAGED)
+            .gives::<Vec<Queue>>(),
+        get("/api/queues/{vhost}", Who::SeesVhost, "Queues of one vhost.", in_one_vhost!(state::queues))
+            .query(PAGED)
+            .gives::<Vec<Queue>>(),
+        get("/api/queues/{vhost}/{queue}", Who::SeesVhost, "One queue, with its consumers.", one)
+            .query(ONE)
+            .gives::<Queue>(),
+        put(
+            "/api/queues/{vhost}/{queue}",
+            Who::UsesVhost,
+            "Declares a queue. Needs the right to configure it.",
+            declare,
+        )
+        .takes::<DeclareQueue>(),
+        delete(
+            "/api/queues/{vhost}/{queue}",
+            Who::UsesVhost,
+            "Deletes a queue. Needs the right to configure it.",
+            remove,
+        )
+        .query(&[
+            ("if-empty", "`true` refuses to delete a queue with messages in it."),
+            ("if-unused", "`true` refuses to delete a queue with consumers."),
+        ]),
+        get(
+            "/api/queues/{vhost}/{queue}/bindings",
+            Who::SeesVhost,
+            "Bindings that lead to a queue.",
+            bindings,
+        )
+        .query(LIST)
+        .gives::<Vec<Binding>>(),
+        post(
+            "/api/queues/{vhost}/{queue}/get",
+            Who::UsesVhost,
+            "Takes messages out of a queue, or looks at them. Needs the right to read from it.",
+            fetch,
+        )
+        .takes::<GetMessages>()
+        .gives::<Vec<GotMessage>>(),
+        post(
+            "/api/queues/{vhost}/{queue}/actions",
+            Who::UsesVhost,
+            "Actions on mirrors, of which a queue here has none: nothing is done.",
+            act,
+        )
+        .takes::<QueueAction>(),
+        delete(
+            "/api/queues/{vhost}/{queue}/contents",
+            Who::UsesVhost,
+            "Removes the ready messages of a queue. Needs the right to read from it.",
+            purge,
+        ),
+    ]
+}
+
+async fn one(
+    State(broker): State<Arc<Broker>>,
+    InPath((vhost, queue)): InPath<(String, String)>,
+    query: ListQuery,
+) -> Answer {
+    answer(broker, move |broker| {
+        let found = state::queue(broker, &vhost, &queue)
+            .ok_or_else(|| ApiError::not_found(format!("no queue '{queue}' in vhost '{vhost}'")))?;
+        query.respond_one(&found)
+    })
+    .await
+}
+
+async fn declare(
+    State(broker): State<Arc<Broker>>,
+    visitor: Visitor,
+    InPath((vhost, queue)): InPath<(String, String)>,
+    InBody(wanted): InBody<DeclareQueue>,
+) -> Result<StatusCode, ApiError> {
+    let is_new = state::queue(&broker, &vhost, &queue).is_none();
+    let arguments = encoded_arguments(&wanted.arguments)?;
+    let declare = QueueDeclare {
+        queue: &queue,
+        passive: false,
+        durable: wanted.durable,
+        exclusive: false,
+        auto_delete: wanted.auto_delete,
+        arguments: arguments.as_raw(),
+    };
+    let declared = Actor::new(&broker, &visitor, &vhost)?.host().queue_declare(declare)?;
+    broker.await_durable(declared.after).await?;
+    Ok(created(is_new))
+}
+
+async fn remove(
+    State(broker): State<Arc<Broker>>,
+    visitor: Visitor,
+    InPath((vhost, queue)): InPath<(String, String)>,
+    conditions: Conditions,
+) -> Result<StatusCode, ApiError> {
+    if state::queue(&broker, &vhost, &queue).is_none() {
+        return Err(ApiError::not_found("Not Found"));
+    }
+    let mut actor = Actor::new(&broker, &visitor, &vhost)?;
+    let (_, ticket) = actor.host().queue_delete(&queue, conditions.if_unused, conditions.if_empty)?;
+    drop(actor);
+    broker.await_durable(ticket).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn bindings(
+    State(broker): State<Arc<Broker>>,
+    InPath((vhost, queue)): InPath<(String, String)>,
+    query: ListQuery,
+) -> Answer {
+    answer(broker, move |broker| {
+        let mut bindings = state::bindings(broker, Some(&vhost));
+        bindings.retain(|binding| binding.destination_type == "queue" && binding.destination == queue);
+        query.respond(bindings)
+    })
+    .await
+}
+
+async fn fetch(
+    State(broker): State<Arc<Broker>>,
+    visitor: Visitor,
+    InPath((vhost, queue)): InPath<(String, String)>,
+    InBody(wanted): InBody<GetMessages>,
+) -> Answer {
+    // A message on disk is waited for.
+    answer(broker, move |broker| {
+        if state::queue(broker, &vhost, &queue).is_none() {
+            return Err(ApiError::not_found("Not Found"));
+        }
+        let mut actor = Actor::new(broker, &visitor, &vhost)?;
+        let messages = get_messages(actor.host(), &queue, &wanted)?;
+        Ok(axum::Json(messages).into_response())
+    })
+    .await
+}
+
+/// All are taken before any is given back: otherwise the first would come again.
+fn get_messages(
+    host: &mut impl Host,
+    queue: &str,
+    wanted: &GetMessages,
+) -> Result<Vec<GotMessage>, ApiError> {
+    host.channel_opened(CHANNEL)?;
+    let no_ack = wanted.ackmode == AckMode::AckRequeueFalse;
+    let truncate = wanted.truncate.map(|bytes| usize::try_from(bytes).unwrap_or(0));
+    let mut messages: Vec<GotMessage> = Vec::new();
+    let mut bytes = 0;
+    let mut held: Vec<(_, Got)> = Vec::new();
+    while (messages.len() as i64) < wanted.count && bytes < GET_BYTES_MAX {
+        let (from, got) = host.get(CHANNEL, GETTER, queue, no_ack)?;
+        let Some(got) = got else { break };
+        let shown = message::got(&got, wanted.encoding, truncate);
+        bytes += shown.payload.len() + got.message.properties_raw().len();
+        messages.push(shown);
+        if !no_ack {
+            held.push((from, got));
+        }
+    }
+    let outcome = match wanted.ackmode {
+        AckMode::AckRequeueFalse | AckMode::AckRequeueTrue => Settle::Requeue,
+        AckMode::RejectRequeueTrue => Settle::RejectRequeue,
+        AckMode::RejectRequeueFalse => Settle::Reject,
+    };
+    for (from, got) in held {
+        host.settle(CHANNEL, &from, GETTER, outcome, &[got.id.0..got.id.0 + 1]);
+    }
+    Ok(messages)
+}
+
+const CHANNEL: u16 = 1;
+const GETTER: ConsumerKey = ConsumerKey(1);
+/// Bytes of payload at which no more messages are taken.
+const GET_BYTES_MAX: usize = 64 << 20;
+
+async fn act(
+    State(broker): State<Arc<Broker>>,
+    InPath((vhost, queue)): InPath<(String, String)>,
+    InBody(wanted): InBody<QueueAction>,
+) -> Result<StatusCode, ApiError> {
+    if state::queue(&broker, &vhost, &queue).is_none() {
+        return Err(ApiError::not_found("Not Found"));
+    }
+    match wanted.action.as_str() {
+        "sync" | "cancel_sync" => Ok(StatusCode::NO_CONTENT),
+        other => Err(ApiError::bad_request(format!("unknown action: {other}"))),
+    }
+}
+
+async fn purge(
+    State(broker): State<Arc<Broker>>,
+    visitor: Visitor,
+    InPath((vhost, queue)): InPath<(String, String)>,
+) -> Result<StatusCode, ApiError> {
+    let (_, ticket) = Actor::new(&broker, &visitor, &vhost)?.host().queue_purge(&queue)?;
+    broker.await_durable(ticket).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

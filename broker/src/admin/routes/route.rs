@@ -1,0 +1,195 @@
+//! One entry of the table of routes: a path, a method, who may use it, and what is done.
+//!
+//! Who may is part of the entry and not of what is done: a handler that needs a login is not reached without one, and
+//! the documents made from the table say what holds.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request, State};
+use axum::handler::Handler;
+use axum::http::{Method, request};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use crate::admin::error::ApiError;
+use crate::admin::login::{Peer, Visitor};
+use crate::broker::Broker;
+
+/// One thing that the API can be asked.
+pub struct Route {
+    pub method: Method,
+    /// With names in braces: `/api/queues/{vhost}/{queue}`.
+    pub path: &'static str,
+    pub who: Who,
+    /// What it does, in a sentence.
+    pub summary: &'static str,
+    /// Names of what may stand behind the question mark, each with what it means.
+    pub query: &'static [(&'static str, &'static str)],
+    /// The JSON of the request's body.
+    pub takes: Option<SchemaOf>,
+    /// The JSON of the answer.
+    pub gives: Option<SchemaOf>,
+    handler: MethodRouter<Arc<Broker>>,
+}
+
+/// Who may use a route. All but [`Who::Anyone`] have logged in and may use the admin API at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Without a login.
+    Anyone,
+    /// Everybody with one of the API's tags. What they see of lists and do to objects is theirs.
+    Management,
+    /// Those who may see the vhost in the path: monitors, and those who may use it.
+    SeesVhost,
+    /// Those who may use the vhost in the path, and administrators. The permissions there decide the rest.
+    UsesVhost,
+    /// Policymakers, where the path names a vhost those who may use it, and administrators.
+    #[allow(dead_code)]
+    Policymaker,
+    /// Monitors and administrators.
+    Monitor,
+    Administrator,
+}
+
+/// Makes the schema of a type and of those it is made of.
+pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// A route for `GET`, and with it for `HEAD`.
+pub fn get<H, T>(path: &'static str, who: Who, summary: &'static str, handler: H) -> Route
+where
+    H: Handler<T, Arc<Broker>>,
+    T: 'static,
+{
+    Route::new(Method::GET, path, who, summary, on(MethodFilter::GET, handler))
+}
+
+/// A route for `PUT`.
+pub fn put<H, T>(path: &'static str, who: Who, summary: &'static str, handler: H) -> Route
+where
+    H: Handler<T, Arc<Broker>>,
+    T: 'static,
+{
+    Route::new(Method::PUT, path, who, summary, on(MethodFilter::PUT, handler))
+}
+
+/// A route for `POST`.
+pub fn post<H, T>(path: &'static str, who: Who, summary: &'static str, handler: H) -> Route
+where
+    H: Handler<T, Arc<Broker>>,
+    T: 'static,
+{
+    Route::new(Method::POST, path, who, summary, on(MethodFilter::POST, handler))
+}
+
+/// A route for `DELETE`.
+pub fn delete<H, T>(path: &'static str, who: Who, summary: &'static str, handler: H) -> Route
+where
+    H: Handler<T, Arc<Broker>>,
+    T: 'static,
+{
+    Route::new(Method::DELETE, path, who, summary, on(MethodFilter::DELETE, handler))
+}
+
+impl Route {
+    fn new(
+        method: Method,
+        path: &'static str,
+        who: Who,
+        summary: &'static str,
+        handler: MethodRouter<Arc<Broker>>,
+    ) -> Route {
+        Route { method, path, who, summary, query: &[], takes: None, gives: None, handler }
+    }
+
+    /// Says what may stand behind the question mark.
+    pub fn query(mut self, query: &'static [(&'static str, &'static str)]) -> Route {
+        self.query = query;
+        self
+    }
+
+    /// Says what the request's body is.
+    pub fn takes<T: JsonSchema>(mut self) -> Route {
+        self.takes = Some(|generator| generator.subschema_for::<T>());
+        self
+    }
+
+    /// Says what the answer's body is.
+    pub fn gives<T: JsonSchema>(mut self) -> Route {
+        self.gives = Some(|generator| generator.subschema_for::<T>());
+        self
+    }
+
+    /// The handler behind its gate.
+    pub(super) fn guarded(self, broker: &Arc<Broker>) -> MethodRouter<Arc<Broker>> {
+        if self.who == Who::Anyone {
+            return self.handler;
+        }
+        let gate = Gate { broker: broker.clone(), who: self.who };
+        self.handler.layer(middleware::from_fn_with_state(gate, pass))
+    }
+}
+
+#[derive(Clone)]
+struct Gate {
+    broker: Arc<Broker>,
+    who: Who,
+}
+
+/// Lets a request through to its handler, with the visitor it comes from.
+async fn pass(
+    State(gate): State<Gate>,
+    Extension(Peer(peer)): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let visitor = match gate.admit(&mut parts, peer.ip()).await {
+        Ok(visitor) => visitor,
+        Err(refused) => return refused.into_response(),
+    };
+    parts.extensions.insert(visitor);
+    next.run(Request::from_parts(parts, body)).await
+}
+
+impl Gate {
+    async fn admit(&self, parts: &mut request::Parts, peer: std::net::IpAddr) -> Result<Visitor, ApiError> {
+        let visitor = Visitor::log_in(&self.broker, &parts.headers, peer).await?;
+        match self.who {
+            Who::Anyone | Who::Management => {}
+            Who::Monitor => visitor.must_monitor()?,
+            Who::Administrator => visitor.must_administrate()?,
+            Who::SeesVhost => {
+                if let Some(vhost) = self.vhost(parts).await? {
+                    visitor.must_see_vhost(&self.broker, &vhost)?;
+                }
+            }
+            Who::UsesVhost => {
+                if let Some(vhost) = self.vhost(parts).await? {
+                    visitor.must_use_vhost(&self.broker, &vhost)?;
+                }
+            }
+            Who::Policymaker => {
+                let vhost = self.vhost(parts).await?;
+                visitor.must_make_policies(&self.broker, vhost.as_deref())?;
+            }
+        }
+        Ok(visitor)
+    }
+
+    /// The vhost that the path names.
+    async fn vhost(&self, parts: &mut request::Parts) -> Result<Option<String>, ApiError> {
+        use axum::extract::FromRequestParts;
+        match RawPathParams::from_request_parts(parts, &()).await {
+            Ok(names) => {
+                let vhost = names.iter().find(|(name, _)| *name == "vhost");
+                Ok(vhost.map(|(_, vhost)| vhost.to_owned()))
+            }
+            Err(RawPathParamsRejection::MissingPathParams(_)) => Ok(None),
+            Err(_) => Err(ApiError::bad_request("the path is malformed")),
+        }
+    }
+}
