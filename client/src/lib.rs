@@ -49,31 +49,60 @@
 //! So a message is processed at least once. Where twice is too often, set [`Message::message_id`] and remember the
 //! ids that are done, as `examples/log_pipeline` does.
 //!
+//! # Administering
+//!
+//! [`admin`] speaks the admin API over HTTP: queues, exchanges, messages in queues, users, policies, and a live feed.
+//!
 //! # Features
 //!
-//! `tls` (default): `amqps://` URIs, with rustls and the system's certificates.
+//! All are on by default.
 //!
-//! The crate also builds `leveretctl`, a command line for the same operations.
+//! - `amqp`: everything above but [`admin`].
+//! - `tls`: `amqps://` URIs, with rustls and the system's certificates.
+//! - `admin`: the admin API. A program that only administers leaves the others out.
+//! - `ctl`: what `leveretctl` needs, a command line for the same operations that is built with the crate.
 
+#[cfg(feature = "admin")]
+pub mod admin;
+
+#[cfg(feature = "amqp")]
 mod backoff;
+#[cfg(feature = "amqp")]
 mod confirms;
+#[cfg(feature = "amqp")]
 mod connection;
+#[cfg(feature = "amqp")]
 mod consumer;
+#[cfg(feature = "amqp")]
 mod error;
+#[cfg(feature = "amqp")]
 mod message;
+#[cfg(feature = "amqp")]
 mod publisher;
+#[cfg(feature = "amqp")]
 mod rpc;
+#[cfg(feature = "amqp")]
 mod settle;
+#[cfg(feature = "amqp")]
 mod topology;
 
+#[cfg(feature = "amqp")]
 pub use backoff::Backoff;
+#[cfg(feature = "amqp")]
 pub use connection::{Connection, ConnectionBuilder, Status, StatusWatch};
+#[cfg(feature = "amqp")]
 pub use consumer::{Acker, Consumer, ConsumerBuilder, Delivery, Subscription};
+#[cfg(feature = "amqp")]
 pub use error::{Error, Result, Returned};
+#[cfg(feature = "amqp")]
 pub use message::{IntoValue, Message, PERSISTENT, Properties, Table, Value};
+#[cfg(feature = "amqp")]
 pub use publisher::{Confirm, OnLoss, Publisher, PublisherOptions};
+#[cfg(feature = "amqp")]
 pub use rpc::{ERROR_REPLY, Reply, Request, RpcClient, RpcServer};
+#[cfg(feature = "amqp")]
 pub use topology::{Binding, Exchange, Queue, Topology};
 
 /// The library underneath, for what this crate does not wrap; see [`Connection::on_channel`].
+#[cfg(feature = "amqp")]
 pub use lapin;
