@@ -104,6 +104,7 @@ impl<T> Default for ListChange<T> {
 
 /// What changed among queues. Mostly only figures do, of many queues at a time: then only those are told.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct QueueChange {
     /// True when `changed` is all there is, and anything else known before is gone.
@@ -123,6 +124,7 @@ pub struct QueueChange {
 
 /// The figures of a queue that change while messages flow. What is zero is left out.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct QueueFigures {
     pub vhost: String,
