@@ -1,8 +1,7 @@
 //! Sends dead messages on: from the queue they died in, by its dead-letter exchange, into other queues.
 //!
-//! A queue collects what dies under its lock; when the lock is free, whoever ran the queue carries it on here. Only when
-//! it is in its new queues does the old one forget it ([`QueueCell::forget_dead`]), in the same generation of the store
-//! or a later one: a crash finds the message in both queues at worst, never in none.
+//! A queue collects what dies under its lock; when the lock is free, whoever ran the queue carries it on here, as a
+//! [`Transfer`]: it enters its new queues and leaves the old one in one batch of the store.
 //!
 //! What that kills in turn (a full queue drops its head) waits in a list, so that a chain of queues costs no stack. The
 //! list ends, because a message never comes round to the same queue by itself ([`DeadLetter::is_cycle`]).
@@ -10,7 +9,6 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
-use hashbrown::HashMap;
 use leveret_core::dead_letter::{DeadLetter, DeadLetterTarget};
 use leveret_core::message::Message;
 use leveret_core::queue::DeadReason;
@@ -20,7 +18,8 @@ use tracing::debug;
 
 use crate::clock;
 use crate::queue_host::QueueCell;
-use crate::store::{LoadSink, Loaded, Ticket};
+use crate::store::{LoadSink, Loaded};
+use crate::transfer::Transfer;
 
 /// A message that a queue has given up.
 #[derive(Debug)]
@@ -37,45 +36,39 @@ pub struct Dead {
 /// Sends on what died in `source`, and what dies of that. No lock may be held.
 #[cold]
 pub fn send_on(source: Arc<QueueCell>, dead: Vec<Dead>) {
-    let mut work = VecDeque::from([(source, dead)]);
+    send_on_all(vec![(source, dead)]);
+}
+
+/// As [`send_on`] for several queues.
+pub fn send_on_all(dead: Vec<(Arc<QueueCell>, Vec<Dead>)>) {
+    let mut work = VecDeque::from(dead);
     while let Some((source, mut dead)) = work.pop_front() {
         let absent: Vec<Dead> = dead.extract_if(.., |dead| dead.message.is_none()).collect();
         load(&source, absent);
-        send_batch(&source, dead, &mut work);
+        for batch in dead.chunks(TRANSFER_MESSAGES_MAX) {
+            work.extend(send_batch(&source, batch));
+        }
     }
 }
 
-fn send_batch(source: &Arc<QueueCell>, dead: Vec<Dead>, work: &mut VecDeque<(Arc<QueueCell>, Vec<Dead>)>) {
-    let mut after = Ticket(0);
+/// Sends on some messages and returns what dies of that.
+fn send_batch(source: &Arc<QueueCell>, dead: &[Dead]) -> Vec<(Arc<QueueCell>, Vec<Dead>)> {
+    let mut transfer = Transfer::new(dead.len());
     if let Some(target) = source.dead_letter_target() {
-        for (cell, messages) in route(source, target, &dead) {
-            let (ticket, more) = cell.publish_dead(messages);
-            after = after.max(ticket);
-            if !more.is_empty() {
-                work.push_back((cell, more));
-            }
-        }
+        route(source, target, dead, &mut transfer);
     }
-    let stored = dead.iter().filter(|dead| dead.stored);
-    source.forget_dead(stored.map(|dead| (dead.lane, dead.position)).collect(), after);
+    let stored = dead.iter().filter(|dead| dead.stored).map(|dead| (dead.lane, dead.position));
+    transfer.carry_out(source.store(), |_| source.settle_stored(stored)).dead
 }
 
 /// Finds the queues that dead messages go to; each queue gets its messages in the order in which they died.
-fn route(
-    source: &QueueCell,
-    target: &DeadLetterTarget,
-    dead: &[Dead],
-) -> Vec<(Arc<QueueCell>, Vec<Message>)> {
-    let Some(vhost) = source.broker().and_then(|broker| broker.vhost(source.vhost())) else {
-        return Vec::new();
-    };
+fn route(source: &QueueCell, target: &DeadLetterTarget, dead: &[Dead], transfer: &mut Transfer) {
+    let Some(vhost) = source.broker().and_then(|broker| broker.vhost(source.vhost())) else { return };
     let now_ms = clock::now_ms();
-    let mut groups: Vec<(Arc<QueueCell>, Vec<Message>)> = Vec::new();
-    let mut by_uid: HashMap<u64, usize> = HashMap::new();
     let mut scratch = RouteScratch::default();
     let mut found: Vec<Arc<QueueCell>> = Vec::new();
     let topology = vhost.topology();
-    for dead in dead {
+    for (index, dead) in dead.iter().enumerate() {
         let Some(message) = &dead.message else { continue };
         let letter = DeadLetter::new(message, source.name(), dead.reason, now_ms, target);
         let keys: Vec<&str> = letter.routing_keys.iter().map(String::as_str).collect();
@@ -85,14 +78,9 @@ fn route(
                 debug!(queue = %cell.name(), vhost = %cell.vhost(), "dropped a dead letter that goes round");
                 continue;
             }
-            let at = *by_uid.entry(cell.uid()).or_insert_with(|| {
-                groups.push((cell, Vec::new()));
-                groups.len() - 1
-            });
-            groups[at].1.push(letter.message.clone());
+            transfer.add(cell, index, letter.message.clone());
         }
     }
-    groups
 }
 
 /// Asks the store for messages that it alone has, to send them on when they come.
@@ -145,5 +133,7 @@ impl LoadSink for DeadSink {
     }
 }
 
+/// Messages that are sent on at a time: the store writes nothing meanwhile.
+const TRANSFER_MESSAGES_MAX: usize = 1024;
 /// Positions this near to one another are read together: they lie in one chunk mostly.
 const LOAD_GAP_MAX: u64 = 256;

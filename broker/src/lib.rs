@@ -17,3 +17,4 @@ pub mod queue_host;
 pub mod replies;
 pub mod runtime;
 pub mod store;
+pub mod transfer;

@@ -4,6 +4,8 @@
 //! connection that got something, once. Deliveries are appended to mailboxes while the lock is held; otherwise two
 //! submitters could reorder a consumer's messages.
 
+mod pending;
+
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak, mpsc};
@@ -23,8 +25,10 @@ use crate::dead_letter::{self, Dead};
 use crate::deadlines::{Deadlines, Note, STEP_MS};
 use crate::outbox::{Notice, Outbox};
 use crate::store::{
-    Append, LoadRequest, LoadSink, Loaded, Pending, PendingSource, QueueUid, RecoveredLane, Store, Wake,
+    LoadRequest, LoadSink, Loaded, Pending, PendingSource, QueueUid, RecoveredLane, Store, Wake,
 };
+
+use pending::{PendingBuffer, PendingMessage};
 
 /// A message on its way into a queue, with what its publisher needs to know about it.
 pub struct Publish {
@@ -122,6 +126,18 @@ struct LinkState {
     no_ack: bool,
     staged: Vec<Delivery>,
     staged_bytes: usize,
+}
+
+/// What a batch leaves to be done once nothing is locked; see [`QueueCell::conclude`].
+#[must_use]
+pub(crate) struct Aftermath {
+    ticket: Ticket,
+    wakes: Vec<Arc<Outbox>>,
+    loads: Vec<(u8, Range<u64>)>,
+    marks: Vec<(u8, u64)>,
+    dead: Vec<Dead>,
+    /// The queue is the next of all that has to be looked at.
+    is_earliest: bool,
 }
 
 /// What happened on a queue since it was made.
@@ -260,44 +276,37 @@ impl QueueCell {
         self.run_with_state(publish).1
     }
 
-    /// Takes in dead letters of another queue. Returns when they are safe, and what died of it here. Those that the queue
-    /// refuses are lost.
-    pub fn publish_dead(&self, letters: Vec<Message>) -> (Ticket, Vec<Dead>) {
-        let ((), ticket, dead) = self.run_collecting(|state, meta, cell| {
+    /// Takes in messages of a transfer, each with its index, and notes which it accepts. Called while the store's transfer
+    /// goes on; [`QueueCell::conclude`] follows when that is over.
+    pub(crate) fn take_in(&self, messages: Vec<(usize, Message)>, accepted: &mut [bool]) -> Aftermath {
+        let take_in = |state: &mut State, meta, cell: &QueueCell| {
             if cell.is_deleted() {
                 return;
             }
+            state.pending.transfers = true;
             let (machine, mut shell, counters) = state.split(cell);
-            counters.published += letters.len() as u64;
-            for letter in letters {
-                machine.publish(meta, letter, &mut shell);
+            for (index, message) in messages {
+                if machine.publish(meta, message, &mut shell) == Published::Accepted {
+                    counters.published += 1;
+                    accepted[index] = true;
+                }
             }
             machine.deliver(meta, &mut shell);
-        });
-        (ticket, dead)
+        };
+        self.run_locked(take_in).1
     }
 
-    /// Tells the store that dead messages are settled, which are safe elsewhere after `after`.
-    ///
-    /// A list that is pending for an earlier generation than that must not take the settles: the store may be about to
-    /// write it, and a crash before the next generation would lose the messages. Then they wait.
-    pub fn forget_dead(&self, positions: Vec<(u8, u64)>, after: Ticket) {
-        let store = &self.shared.store;
+    /// Tells the store that messages are settled which the machine has let go, as dead ones. What they become elsewhere
+    /// is part of the same transfer.
+    pub fn settle_stored(&self, positions: impl IntoIterator<Item = (u8, u64)>) -> Ticket {
         let mut state = self.state.lock();
-        if positions.is_empty() || self.is_deleted() {
-            return;
-        }
-        let is_earlier = state.pending.registered && state.pending.last < after;
-        if is_earlier && store.durable() < after {
-            drop(state);
-            let waiter = ForgetWaiter { cell: self.this.clone(), positions: Mutex::new(positions), after };
-            store.wake_when_durable(after, Arc::new(waiter));
-            return;
+        if self.is_deleted() {
+            return Ticket(0);
         }
         for (lane, position) in positions {
-            state.pending.forget(lane, position..position + 1, store);
+            state.pending.forget(lane, position..position + 1, &self.shared.store);
         }
-        self.register(&mut state);
+        self.register(&mut state)
     }
 
     /// Ends deliveries and hands out what that makes possible. Returns how many there were.
@@ -528,6 +537,11 @@ impl QueueCell {
             .collect()
     }
 
+    /// The store that it keeps its messages in.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
     /// Where its dead messages go.
     pub fn dead_letter_target(&self) -> Option<&DeadLetterTarget> {
         self.dead_letter_target.as_ref()
@@ -599,9 +613,10 @@ impl QueueCell {
         })
     }
 
-    /// As [`QueueCell::run_collecting`], and sends on what died.
+    /// Runs `apply` under the lock, does what it leaves to be done, and sends on what died.
     fn run_with_state<R>(&self, apply: impl FnOnce(&mut State, Meta, &QueueCell) -> R) -> (R, Ticket) {
-        let (result, ticket, dead) = self.run_collecting(apply);
+        let (result, aftermath) = self.run_locked(apply);
+        let (ticket, dead) = self.conclude(aftermath);
         if !dead.is_empty()
             && let Some(this) = self.this.upgrade()
         {
@@ -610,24 +625,28 @@ impl QueueCell {
         (result, ticket)
     }
 
-    /// Runs `apply` under the lock, passes on what it staged, registers what it left for the store, then wakes. What
-    /// died is left to the caller.
-    fn run_collecting<R>(
-        &self,
-        apply: impl FnOnce(&mut State, Meta, &QueueCell) -> R,
-    ) -> (R, Ticket, Vec<Dead>) {
+    /// Runs `apply` under the lock, passes on what it staged and registers what it left for the store.
+    fn run_locked<R>(&self, apply: impl FnOnce(&mut State, Meta, &QueueCell) -> R) -> (R, Aftermath) {
         let meta = self.meta();
         let mut wakes: Vec<Arc<Outbox>> = Vec::new();
         let mut state = self.state.lock();
         let result = apply(&mut state, meta, self);
         state.flush_links(&mut wakes);
         state.report_resident(&self.shared);
-        let ticket = self.register(&mut state);
-        let loads = std::mem::take(&mut state.loads);
-        let marks = std::mem::take(&mut state.marks);
-        let dead = std::mem::take(&mut state.dead);
-        let is_earliest = self.schedule(&mut state);
-        drop(state);
+        let aftermath = Aftermath {
+            ticket: self.register(&mut state),
+            wakes,
+            loads: std::mem::take(&mut state.loads),
+            marks: std::mem::take(&mut state.marks),
+            dead: std::mem::take(&mut state.dead),
+            is_earliest: self.schedule(&mut state),
+        };
+        (result, aftermath)
+    }
+
+    /// Does what a batch left to be done, with no lock held. Returns when the batch is durable, and what died of it.
+    pub(crate) fn conclude(&self, aftermath: Aftermath) -> (Ticket, Vec<Dead>) {
+        let Aftermath { ticket, wakes, loads, marks, dead, is_earliest } = aftermath;
         if is_earliest {
             self.shared.deadlines.wake();
         }
@@ -641,7 +660,7 @@ impl QueueCell {
             let waiter = MarkWaiter { cell: self.this.clone(), marks };
             self.shared.store.wake_when_durable(ticket, Arc::new(waiter));
         }
-        (result, ticket, dead)
+        (ticket, dead)
     }
 
     /// Sees to it that the queue is looked at when something of it is over. True when that is what comes next of all
@@ -752,21 +771,6 @@ impl Wake for MarkWaiter {
             }
             machine.deliver(meta, effects);
         });
-    }
-}
-
-/// Forgets dead messages once they are safe elsewhere.
-struct ForgetWaiter {
-    cell: Weak<QueueCell>,
-    positions: Mutex<Vec<(u8, u64)>>,
-    after: Ticket,
-}
-
-impl Wake for ForgetWaiter {
-    fn wake(&self) {
-        if let Some(cell) = self.cell.upgrade() {
-            cell.forget_dead(std::mem::take(&mut *self.positions.lock()), self.after);
-        }
     }
 }
 
@@ -911,119 +915,6 @@ impl Effects for Shell<'_> {
     }
 }
 
-/// What a queue has for the store and the store has not taken yet.
-///
-/// A message that is settled while it still waits here is never written.
-#[derive(Default)]
-struct PendingBuffer {
-    lanes: Vec<PendingLane>,
-    settled: Vec<(u8, Range<u64>)>,
-    delivered_upto: Vec<(u8, u64)>,
-    /// Bytes of messages here, which publishers' back-pressure counts.
-    bytes: usize,
-    /// The store knows that there is something here.
-    registered: bool,
-    /// Covers everything given to the store so far.
-    last: Ticket,
-}
-
-struct PendingLane {
-    lane: u8,
-    /// By rising position.
-    messages: Vec<PendingMessage>,
-    live: usize,
-}
-
-struct PendingMessage {
-    position: u64,
-    expires_at_ms: u64,
-    transient: bool,
-    /// Absent once it is settled.
-    message: Option<Message>,
-}
-
-impl PendingBuffer {
-    fn append(&mut self, lane: u8, pending: PendingMessage, store: &Store) {
-        let bytes = pending.message.as_ref().map_or(0, Message::memory_bytes);
-        self.bytes += bytes;
-        store.inbox_bytes().fetch_add(bytes, Ordering::Relaxed);
-        let at = match self.lanes.iter().position(|other| other.lane == lane) {
-            Some(at) => at,
-            None => {
-                self.lanes.push(PendingLane { lane, messages: Vec::new(), live: 0 });
-                self.lanes.len() - 1
-            }
-        };
-        self.lanes[at].live += 1;
-        self.lanes[at].messages.push(pending);
-    }
-
-    fn forget(&mut self, lane: u8, mut positions: Range<u64>, store: &Store) {
-        if let Some(here) = self.lanes.iter_mut().find(|other| other.lane == lane) {
-            // Everything taken earlier lies before everything that waits here.
-            let first = here.messages.first().map_or(u64::MAX, |message| message.position);
-            if positions.end > first {
-                let start = here.messages.partition_point(|message| message.position < positions.start);
-                let mut freed = 0;
-                for message in &mut here.messages[start..] {
-                    if message.position >= positions.end {
-                        break;
-                    }
-                    if let Some(message) = message.message.take() {
-                        freed += message.memory_bytes();
-                        here.live -= 1;
-                    }
-                }
-                self.bytes -= freed;
-                store.inbox_bytes().fetch_sub(freed, Ordering::Relaxed);
-                if here.live == 0 && !self.registered {
-                    here.messages.clear();
-                }
-                positions.end = first.min(positions.end);
-            }
-        }
-        if positions.start >= positions.end {
-            return;
-        }
-        match self.settled.last_mut() {
-            Some((last, range)) if *last == lane && range.end == positions.start => range.end = positions.end,
-            _ => self.settled.push((lane, positions)),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.settled.is_empty()
-            && self.delivered_upto.is_empty()
-            && self.lanes.iter().all(|lane| lane.live == 0)
-    }
-
-    fn take(&mut self, into: &mut Pending) {
-        self.registered = false;
-        into.bytes += std::mem::take(&mut self.bytes);
-        into.settled.append(&mut self.settled);
-        into.delivered_upto.append(&mut self.delivered_upto);
-        for here in &mut self.lanes {
-            here.live = 0;
-            into.appends.reserve(here.messages.len());
-            for pending in here.messages.drain(..) {
-                let Some(message) = pending.message else { continue };
-                let PendingMessage { position, expires_at_ms, transient, .. } = pending;
-                into.appends.push(Append { lane: here.lane, position, transient, expires_at_ms, message });
-            }
-            if here.messages.capacity() > PENDING_CAPACITY_MAX {
-                here.messages = Vec::new();
-            }
-        }
-    }
-
-    fn clear(&mut self, store: &Store) {
-        store.inbox_bytes().fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
-        self.lanes.clear();
-        self.settled.clear();
-        self.delivered_upto.clear();
-    }
-}
-
 impl ChannelWindow {
     /// A window without a bound.
     pub fn new() -> ChannelWindow {
@@ -1093,5 +984,3 @@ const LOAD_BYTES_MAX: usize = 2 << 20;
 const LOAD_MESSAGES_MAX: usize = 8192;
 /// Changes smaller than this are not worth an update of a counter that all threads share.
 const RESIDENT_REPORT_STEP: usize = 64 << 10;
-/// A pending list that grew beyond this many messages is given back once it is taken.
-const PENDING_CAPACITY_MAX: usize = 16 << 10;

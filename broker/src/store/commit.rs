@@ -2,20 +2,28 @@
 //!
 //! While a sync is under way the commit thread waits unless much is pending: what comes meanwhile goes into one
 //! larger generation, and is often settled before it would be written.
+//!
+//! A generation may take several write batches: what was appended comes first, so that a crash between them forgets
+//! nothing. Its last batch is written as a whole, whatever its size, and a transfer has all its sides there:
+//!
+//! ```text
+//! batch … batch │ batch                                            written after all others, in one piece
+//! appends       │ settled positions ─ appends of transfers ─ deletions ─ records
+//! ```
 
 use std::fs::File;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use leveret_core::record::Record;
 use leveret_core::session::host::Ticket;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use rocksdb::WriteBatch;
 
-use super::chunk::{ChunkMeta, ChunkWriter, Volume};
+use super::chunk::{CHUNK_POSITIONS_MAX, ChunkMeta, ChunkWriter, Volume};
 use super::keys::{self, IdxKey, IdxRange, Kind};
 use super::lane::{Lane, window_chunks_max};
 use super::load::Loads;
@@ -33,8 +41,8 @@ const PIPELINE_BYTES: usize = 256 * 1024;
 const PIPELINE_POLL: Duration = Duration::from_micros(500);
 /// How often the sync thread notes on disk how far it has synced.
 const NOTE_INTERVAL: Duration = Duration::from_millis(50);
-/// A write batch is written when it exceeds this; a generation may take several. What RocksDB then copies is still in
-/// the processor's cache.
+/// A write batch is written when it exceeds this, unless it is the last of its generation. What RocksDB then copies is
+/// still in the processor's cache.
 const BATCH_BYTES_MAX: usize = 512 * 1024;
 /// Index entries read at once when settling leaves a window.
 const PREFETCH_CHUNKS: usize = 256;
@@ -42,12 +50,16 @@ const PREFETCH_CHUNKS: usize = 256;
 const INLINE_POSITIONS_MAX: u64 = 64 * 1024;
 /// A deleted queue with more chunks is deleted in the background.
 const INLINE_CHUNKS_MAX: usize = 1024;
+/// Messages that empty lists have room for which are kept to be used again.
+const SPARE_APPENDS_MAX: usize = 256 * 1024;
 
 // ---- what threads share ------------------------------------------------------------------------------------------
 
 /// The store's state, shared by handles and threads.
 pub(super) struct Shared {
     sync_mode: SyncMode,
+    /// Held for writing while a generation is collected, and for reading by transfers: each is in one generation.
+    pub collecting: RwLock<()>,
     inbox: Mutex<Inbox>,
     /// The commit thread waits on it.
     inbox_signal: Condvar,
@@ -67,7 +79,8 @@ pub(super) struct Shared {
     /// Bytes in `log` of chunks with live messages.
     pub live_log_bytes: AtomicU64,
     pub stats: Stats,
-    pub fail_next_write: AtomicBool,
+    /// Writes until one fails on purpose; 0 when none is to.
+    pub writes_until_failure: AtomicU64,
 }
 
 /// What has been handed in and not been taken.
@@ -144,6 +157,7 @@ impl Shared {
     pub(super) fn new(sync_mode: SyncMode) -> Shared {
         Shared {
             sync_mode,
+            collecting: RwLock::new(()),
             inbox: Mutex::new(Inbox {
                 generation: 1,
                 dirty: Vec::new(),
@@ -172,7 +186,7 @@ impl Shared {
             written_chunk_id: AtomicU64::new(0),
             live_log_bytes: AtomicU64::new(0),
             stats: Stats::default(),
-            fail_next_write: AtomicBool::new(false),
+            writes_until_failure: AtomicU64::new(0),
         }
     }
 
@@ -482,10 +496,24 @@ impl Queues {
         &mut lanes[index]
     }
 
+    /// True when settling these positions of one lane takes a look at the index.
+    fn must_read(&self, settled: &[Settled]) -> bool {
+        let Some((uid, lane, _)) = settled.first() else { return false };
+        let lanes = self.map.get(uid).into_iter().flatten().filter(|this| this.lane == *lane);
+        let outside = |this: &Lane, range| {
+            let [before, _, past] = this.split(range);
+            !before.is_empty() || !past.is_empty()
+        };
+        lanes.into_iter().any(|this| settled.iter().any(|(_, _, range)| outside(this, range)))
+    }
+
     fn lane_mut(&mut self, uid: QueueUid, lane: u8, kind: Kind) -> Option<&mut Lane> {
         self.map.get_mut(&uid)?.iter_mut().find(|this| this.lane == lane && this.kind == kind)
     }
 }
+
+/// Positions of one lane of a queue.
+type Settled = (QueueUid, u8, Range<u64>);
 
 /// What the reclaimer found in a settled range that it deleted.
 pub(super) struct Reclaimed {
@@ -510,12 +538,14 @@ pub(super) fn spawn_writer(
                 value: Vec::new(),
                 next_chunk_id,
                 needs_sync: false,
+                is_last: false,
                 removed_bytes: 0,
                 doomed: Vec::new(),
             },
             chunk: ChunkWriter::default(),
-            pending: Pending::default(),
             dirty: Vec::new(),
+            taken: Vec::new(),
+            spare: Vec::new(),
             records: Vec::new(),
             deleted: Vec::new(),
             settled: Vec::new(),
@@ -534,12 +564,15 @@ struct Writer<'a> {
     shared: &'a Shared,
     output: Output<'a>,
     chunk: ChunkWriter,
-    pending: Pending,
     dirty: Vec<Arc<dyn PendingSource>>,
+    /// What queues have for the generation.
+    taken: Vec<(QueueUid, Pending)>,
+    /// Lists that are empty, for their buffers.
+    spare: Vec<Pending>,
     records: Vec<Record>,
     deleted: Vec<QueueUid>,
     /// What this generation settles.
-    settled: Vec<(QueueUid, u8, Range<u64>)>,
+    settled: Vec<Settled>,
     /// Chunks of one lane that changed, by first position.
     touched: Vec<u64>,
     woken: Vec<Arc<dyn Wake>>,
@@ -572,6 +605,15 @@ impl Writer<'_> {
             }
         }
         inbox.writer = Writing::Busy;
+        drop(inbox);
+        Some(self.collect())
+    }
+
+    /// Takes a generation from the inbox and from the queues that have something for it. No transfer is under way
+    /// meanwhile.
+    fn collect(&mut self) -> u64 {
+        let collecting = self.shared.collecting.write();
+        let mut inbox = self.shared.inbox.lock();
         inbox.due = None;
         inbox.urgent = false;
         std::mem::swap(&mut inbox.dirty, &mut self.dirty);
@@ -579,7 +621,15 @@ impl Writer<'_> {
         std::mem::swap(&mut inbox.deleted, &mut self.deleted);
         let generation = inbox.generation;
         inbox.generation += 1;
-        Some(generation)
+        drop(inbox);
+        for source in &self.dirty {
+            let mut pending = self.spare.pop().unwrap_or_default();
+            source.take_pending(&mut pending);
+            self.taken.push((source.uid(), pending));
+        }
+        drop(collecting);
+        self.dirty.clear();
+        generation
     }
 
     fn pending_bytes(&self) -> usize {
@@ -593,18 +643,26 @@ impl Writer<'_> {
         queues.apply_reports(shared.reclaim.take_reports());
         self.deleted.sort_unstable();
         let mut taken_bytes = 0;
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for source in dirty.drain(..) {
-            self.pending.clear();
-            source.take_pending(&mut self.pending);
-            taken_bytes += self.pending.bytes;
-            let uid = source.uid();
-            if self.deleted.binary_search(&uid).is_err() {
-                self.append(&mut queues, uid)?;
+        let mut taken = std::mem::take(&mut self.taken);
+        for (uid, pending) in &mut taken {
+            taken_bytes += pending.bytes;
+            if self.deleted.binary_search(uid).is_ok() {
+                pending.clear();
+            }
+            coalesce(&mut pending.settled);
+            self.settled.extend(pending.settled.iter().map(|(lane, range)| (*uid, *lane, range.clone())));
+            if !pending.transfers {
+                self.append(&mut queues, *uid, pending)?;
             }
         }
-        self.dirty = dirty;
         self.settle(&mut queues)?;
+        for (uid, pending) in &mut taken {
+            if pending.transfers {
+                self.append(&mut queues, *uid, pending)?;
+            }
+        }
+        self.recycle(&mut taken);
+        self.taken = taken;
         self.delete_queues(&mut queues);
         self.write_lane_states(&mut queues);
         for record in self.records.drain(..) {
@@ -617,7 +675,7 @@ impl Writer<'_> {
         }
         drop(queues);
         self.output.write()?;
-        self.pending.clear();
+        self.output.is_last = false;
         self.chunk.shrink();
         shared.inbox_bytes.fetch_sub(taken_bytes, Ordering::Relaxed);
         shared.stats.commits.fetch_add(1, Ordering::Relaxed);
@@ -626,6 +684,18 @@ impl Writer<'_> {
         let needs_sync = std::mem::take(&mut self.output.needs_sync);
         self.written(generation, needs_sync);
         Ok(())
+    }
+
+    /// Keeps the buffers of lists that were written.
+    fn recycle(&mut self, taken: &mut Vec<(QueueUid, Pending)>) {
+        let mut kept: usize = self.spare.iter().map(|spare| spare.appends.capacity()).sum();
+        for (_, mut pending) in taken.drain(..) {
+            pending.clear();
+            kept += pending.appends.capacity().max(1);
+            if kept <= SPARE_APPENDS_MAX {
+                self.spare.push(pending);
+            }
+        }
     }
 
     /// Passes a written generation on to the sync thread, or makes it durable when it needs no sync.
@@ -656,10 +726,14 @@ impl Writer<'_> {
         }
     }
 
-    /// Adds what `self.pending` appends to the batch, except what it settles itself; notes what else it settles.
-    fn append(&mut self, queues: &mut Queues, uid: QueueUid) -> Result<(), StoreError> {
-        let Writer { pending, chunk, output, settled, .. } = self;
-        coalesce(&mut pending.settled);
+    /// Adds what a queue appends to the batch, except what it settles itself.
+    fn append(
+        &mut self,
+        queues: &mut Queues,
+        uid: QueueUid,
+        pending: &mut Pending,
+    ) -> Result<(), StoreError> {
+        let Writer { chunk, output, .. } = self;
         let by_position = |append: &Append| (append.lane, append.transient, append.position);
         if !pending.appends.is_sorted_by_key(by_position) {
             pending.appends.sort_by_key(by_position);
@@ -709,7 +783,6 @@ impl Writer<'_> {
             output.put_chunk(queues, uid, at, chunk)?;
         }
         pending.appends.clear();
-        settled.extend(pending.settled.drain(..).map(|(lane, range)| (uid, lane, range)));
         for (lane, position) in pending.delivered_upto.drain(..) {
             // A consumer may be there before the first message.
             let this = queues.lane_or_new(uid, lane, Kind::Persistent);
@@ -724,24 +797,28 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Adds what this generation settles to the batch.
+    /// Adds what this generation settles to its last batch.
     fn settle(&mut self, queues: &mut Queues) -> Result<(), StoreError> {
         let max = window_chunks_max(queues.lanes);
         let mut settled = std::mem::take(&mut self.settled);
+        // Reading the index must find what was appended. What is settled now is not in it before the whole batch is
+        // written: each chunk outside of the windows is therefore read once.
+        if settled.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).any(|of_lane| queues.must_read(of_lane)) {
+            self.output.write()?;
+        }
+        self.output.is_last = true;
         for of_lane in settled.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
             let (uid, lane) = (of_lane[0].0, of_lane[0].1);
             let Some(lanes) = queues.map.get_mut(&uid) else { continue };
             for this in lanes.iter_mut().filter(|this| this.lane == lane) {
+                self.settle_before_window(this, of_lane)?;
                 for (_, _, range) in of_lane {
-                    let [before, inside, past] = this.split(range);
+                    let [_, inside, past] = this.split(range);
                     if !inside.is_empty() {
                         this.settle(&inside, &mut self.touched);
                     }
-                    if !before.is_empty() || !past.is_empty() {
-                        // Reading the index must find what is pending.
+                    if !past.is_empty() {
                         self.output.write_back(this, &mut self.touched);
-                        self.output.write()?;
-                        self.settle_before_window(this, before)?;
                         self.settle_past_window(this, past, max)?;
                     }
                 }
@@ -753,31 +830,36 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Settles positions whose chunks are not in memory, one by one. Rare: the window slides over what consumers
-    /// settle.
-    fn settle_before_window(&mut self, lane: &mut Lane, range: Range<u64>) -> Result<(), StoreError> {
-        if range.is_empty() {
-            return Ok(());
-        }
+    /// Settles positions whose chunks were in the window once. Rare: the window slides over what consumers settle.
+    fn settle_before_window(&mut self, lane: &mut Lane, settled: &[Settled]) -> Result<(), StoreError> {
+        let before = settled.iter().map(|(_, _, range)| lane.split(range)[0].clone());
+        let before: Vec<Range<u64>> = before.filter(|range| !range.is_empty()).collect();
         let rocks = self.output.rocks;
-        let start = rocks
-            .chunk_at_or_before(lane.key(range.start))?
-            .filter(|chunk| chunk.end() > range.start)
-            .map_or(range.start, |chunk| chunk.first);
-        let mut scan = rocks.scan_idx(&lane.key(start).encode(), &lane.key(range.end).encode());
-        while let Some((key, mut chunk)) = scan.next()? {
-            let volume = chunk.settle(range.start, range.end);
-            if volume.messages > 0 {
-                lane.live.subtract(volume);
-                if chunk.live.is_empty() {
-                    lane.log_bytes = lane.log_bytes.saturating_sub(u64::from(chunk.log_bytes));
+        // No chunk reaches from one run of ranges into the next.
+        for run in before.chunk_by(|a, b| b.start - a.end < CHUNK_POSITIONS_MAX) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            let start = rocks
+                .chunk_at_or_before(lane.key(first.start))?
+                .filter(|chunk| chunk.end() > first.start)
+                .map_or(first.start, |chunk| chunk.first);
+            let mut scan = rocks.scan_idx(&lane.key(start).encode(), &lane.key(last.end).encode());
+            while let Some((key, mut chunk)) = scan.next()? {
+                let mut volume = Volume::default();
+                let meets = run.partition_point(|range| range.end <= chunk.first);
+                let end = chunk.end();
+                for range in run[meets..].iter().take_while(|range| range.start < end) {
+                    volume.add(chunk.settle(range.start, range.end));
                 }
-                self.output.put_index(key, &chunk);
+                if volume.messages > 0 {
+                    lane.live.subtract(volume);
+                    if chunk.live.is_empty() {
+                        lane.log_bytes = lane.log_bytes.saturating_sub(u64::from(chunk.log_bytes));
+                    }
+                    self.output.put_index(key, &chunk);
+                }
             }
         }
-        drop(scan);
-        // A later range of this generation may meet the same chunks.
-        self.output.write()
+        Ok(())
     }
 
     /// Settles positions past the window by moving the window there.
@@ -879,6 +961,8 @@ struct Output<'a> {
     next_chunk_id: u64,
     /// Something was written that somebody may wait for.
     needs_sync: bool,
+    /// The last batch of a generation is written as a whole.
+    is_last: bool,
     /// Bytes of chunks removed since the reclaimer was told.
     removed_bytes: u64,
     /// Ranges of `idx` to be deleted in the background once the batch is written.
@@ -908,7 +992,7 @@ impl Output<'_> {
 
         let window = window_chunks_max(queues.lanes);
         queues.lane_or_new(uid, lane, kind).push(meta, window);
-        if self.batch.size_in_bytes() >= BATCH_BYTES_MAX { self.write() } else { Ok(()) }
+        if !self.is_last && self.batch.size_in_bytes() >= BATCH_BYTES_MAX { self.write() } else { Ok(()) }
     }
 
     /// Adds what changed in a lane's window.
@@ -946,7 +1030,8 @@ impl Output<'_> {
             return Ok(());
         }
         let size = self.batch.size_in_bytes();
-        if self.shared.fail_next_write.load(Ordering::Relaxed) {
+        let left = &self.shared.writes_until_failure;
+        if left.load(Ordering::Relaxed) > 0 && left.fetch_sub(1, Ordering::Relaxed) == 1 {
             let source = std::io::Error::other("failed on purpose");
             return Err(StoreError::Io { what: "write", source });
         }

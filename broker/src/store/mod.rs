@@ -15,13 +15,13 @@
 //! [`SOON_MS`] milliseconds: a message that is settled by then is never written.
 //!
 //! Messages lie in chunks (see `chunk`); which of them live is all in `idx`, so there is nothing to repair after a
-//! crash. Within a generation appends are written before settled ranges: a message that moves from one queue to
-//! another is appended there, then settled here, and a crash in between leaves two rather than none.
+//! crash. A message that leaves one queue and enters others does so in one batch ([`Store::begin_transfer`]): a crash
+//! finds it where it was or where it went, never in both and never in neither.
 //!
 //! Any failed write, sync or read poisons the store: no ticket becomes durable any more, and the broker has to stop.
 //!
-//! Lock order: a queue's lock, then any of the store's; the store holds none of its own while it calls a queue,
-//! except `Shared::queues`, which queues never take.
+//! Lock order: a transfer, then a queue's lock, then any other of the store's; the store holds none of its own while it
+//! calls a queue, except `Shared::collecting`, which nobody takes who has locked a queue.
 
 mod chunk;
 mod commit;
@@ -45,7 +45,7 @@ use std::thread::JoinHandle;
 use leveret_core::message::Message;
 use leveret_core::record::Record;
 pub use leveret_core::session::host::Ticket;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLockReadGuard};
 
 use commit::{Shared, Stop};
 use rocks::Rocks;
@@ -119,6 +119,8 @@ pub struct Pending {
     pub settled: Vec<(u8, Range<u64>)>,
     /// Nothing at or above this position was ever delivered, by lane. The last one of a lane counts.
     pub delivered_upto: Vec<(u8, u64)>,
+    /// Some of the messages leave another place for it, see [`Store::begin_transfer`].
+    pub transfers: bool,
     /// What the owner added to [`Store::inbox_bytes`] for it; taken off when written.
     pub bytes: usize,
 }
@@ -129,6 +131,7 @@ impl Pending {
         self.appends.clear();
         self.settled.clear();
         self.delivered_upto.clear();
+        self.transfers = false;
         self.bytes = 0;
     }
 
@@ -305,6 +308,15 @@ impl Store {
         self.handle.shared.mark_dirty(source)
     }
 
+    /// Begins a transfer. What queues and others give to the store while it goes on belongs to one generation. Of that
+    /// generation, lists with [`Pending::transfers`], settled positions, deletions and records are in one batch.
+    ///
+    /// The caller has locked neither a queue nor anything that somebody who has locked a queue waits for, begins no other
+    /// transfer, and is quick: nothing is written meanwhile.
+    pub fn begin_transfer(&self) -> TransferGuard<'_> {
+        TransferGuard(self.handle.shared.collecting.read())
+    }
+
     /// How far everything is durable.
     #[inline]
     pub fn durable(&self) -> Ticket {
@@ -381,12 +393,16 @@ impl Store {
         self.handle.threads.lock().rocks = None;
     }
 
-    /// Makes the next write fail, to test what follows.
+    /// Makes a write fail, counted from 1, to test what follows.
     #[doc(hidden)]
-    pub fn fail_next_write(&self) {
-        self.handle.shared.fail_next_write.store(true, Ordering::Relaxed);
+    pub fn fail_write(&self, number: u64) {
+        self.handle.shared.writes_until_failure.store(number, Ordering::Relaxed);
     }
 }
+
+/// A transfer that goes on as long as this lives; see [`Store::begin_transfer`].
+#[must_use]
+pub struct TransferGuard<'a>(#[allow(dead_code, reason = "held, not looked at")] RwLockReadGuard<'a, ()>);
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

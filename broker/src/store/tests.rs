@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
@@ -605,6 +605,127 @@ fn the_other_sync_modes_raise_the_watermark_too() {
     }
 }
 
+/// Waits until `ticket` is durable, or never will be: then false.
+fn is_safe_at_last(store: &Store, ticket: Ticket) -> bool {
+    let (waker, woken) = signal();
+    store.wake_when_durable(ticket, waker.clone());
+    store.wake_when_poisoned(waker);
+    woken.recv_timeout(PATIENCE).unwrap();
+    store.durable() >= ticket
+}
+
+#[test]
+fn a_transfer_is_whole_whichever_write_fails() {
+    let (moved, stays) = (0..300, 300..600);
+    for failing in 1.. {
+        let world = World::new();
+        let [from, to, other] = [1, 2, 3].map(|uid| world.queue(uid));
+        world.append(&from, 0..600);
+        world.append(&to, 0..10);
+        world.commit();
+        world.store().fail_write(failing);
+        let transfer = world.store().begin_transfer();
+        world.append(&other, 0..20_000);
+        world.change(&to, |pending| pending.transfers = true);
+        world.append(&to, 10..10_010);
+        world.settle(&from, moved.clone());
+        drop(transfer);
+        let is_safe = is_safe_at_last(world.store(), *world.last.lock());
+
+        let world = world.restart(false, &[1, 2, 3]);
+        let (left, arrived) = (world.positions(1), world.positions(2).len());
+        if is_safe {
+            assert!(failing > 3, "the others take several batches");
+            assert_eq!((left, arrived), (stays.collect(), 10_010));
+            return;
+        }
+        assert_eq!((left, arrived), ((0..600).collect(), 10), "write {failing}");
+    }
+}
+
+#[test]
+fn a_crash_between_transfers_leaves_every_message_once() {
+    const TOKENS: usize = 4;
+    for round in 0..8 {
+        let world = World::new();
+        let queues: Vec<_> = (1..=3).map(|uid| world.queue(uid)).collect();
+        let next: Vec<_> = queues.iter().map(|_| Mutex::new(0)).collect();
+        // The next position is taken under the queue's lock, as a queue does.
+        let append = |queue: usize, token: usize| {
+            let mut at = 0;
+            world.change(&queues[queue], |pending| {
+                let mut next = next[queue].lock();
+                at = *next;
+                *next += 1;
+                pending.transfers = true;
+                let message = Message::new("", &token.to_string(), &[0x10, 0, 2], &[0; 300]);
+                let (lane, transient, expires_at_ms) = (0, false, 0);
+                pending.appends.push(Append { lane, position: at, transient, expires_at_ms, message });
+            });
+            at
+        };
+        let begun: Vec<u64> = (0..TOKENS).map(|token| append(0, token)).collect();
+        world.commit();
+        let crashed = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for (token, mut position) in begun.into_iter().enumerate() {
+                let (world, queues, append, crashed) = (&world, &queues, &append, &crashed);
+                scope.spawn(move || {
+                    let mut here = 0;
+                    for step in (0..100_000).take_while(|_| !crashed.load(Ordering::Relaxed)) {
+                        let there = (here + 1 + step % 2) % queues.len();
+                        let transfer = world.store().begin_transfer();
+                        let arrived = append(there, token);
+                        world.settle(&queues[here], position..position + 1);
+                        drop(transfer);
+                        (here, position) = (there, arrived);
+                        let ticket = *world.last.lock();
+                        world.store().wake_when_durable(ticket, signal().0);
+                    }
+                });
+            }
+            for _ in 0..3 + round * 3 {
+                let ticket = *world.last.lock();
+                wait_for(world.store(), ticket);
+            }
+            world.store().clone().crash();
+            crashed.store(true, Ordering::Relaxed);
+        });
+        let world = world.restart(false, &[1, 2, 3]);
+        let mut found: Vec<String> = (1..=3)
+            .flat_map(|uid| world.load(uid, 0..1_000_000, usize::MAX).0)
+            .map(|loaded| loaded.message.routing_key().to_owned())
+            .collect();
+        found.sort();
+        assert_eq!(found, ["0", "1", "2", "3"], "round {round}");
+    }
+}
+
+#[test]
+fn settling_here_and_there_reads_every_chunk_once() {
+    let world = World::new();
+    let queue = world.queue(7);
+    world.append(&queue, 0..300_000);
+    world.commit();
+    let mut left: std::collections::BTreeSet<u64> = (0..300_000).collect();
+    // Past the window, inside of it, before it, and all three in one generation.
+    for ranges in [
+        vec![299_000..299_010, 299_020..299_030, 299_990..300_000],
+        vec![5..6, 7..8, 100_000..100_300, 100_310..100_311, 299_500..299_600],
+        (0..300_000).step_by(10_000).flat_map(|at| [at..at + 3, at + 4..at + 5]).collect(),
+        vec![0..270, 290_000..300_000],
+    ] {
+        for range in ranges {
+            world.settle(&queue, range.clone());
+            left.retain(|position| !range.contains(position));
+        }
+        world.commit();
+        assert!(world.positions(7).into_iter().eq(left.iter().copied()));
+    }
+    let world = world.restart(false, &[7]);
+    assert_eq!(world.lane(7).messages, left.len() as u64);
+}
+
 #[test]
 fn a_failed_write_poisons_for_ever() {
     let world = World::new();
@@ -613,7 +734,7 @@ fn a_failed_write_poisons_for_ever() {
     world.commit();
     let (poisoned, told) = signal();
     world.store().wake_when_poisoned(poisoned.clone());
-    world.store().fail_next_write();
+    world.store().fail_write(1);
     let (waker, woken) = signal();
     let ticket = world.store().write_meta(vec![Record::put(b"k".to_vec(), vec![])]);
     world.store().wake_when_durable(ticket, waker);
