@@ -13,7 +13,7 @@ use anyhow::{Context as _, anyhow};
 use hashbrown::HashMap;
 use leveret_core::auth::{PasswordHash, Permission, Tags, Users};
 use leveret_core::fault::Fault;
-use leveret_core::record::Record;
+use leveret_core::record::{self, Record};
 use leveret_core::session::config::SessionConfig;
 use leveret_core::session::host::Ticket;
 use leveret_core::vhosts::Vhosts;
@@ -55,7 +55,7 @@ pub struct Broker {
     replies: Replies,
     metrics: Metrics,
     alarms: Alarms,
-    session_config: Arc<SessionConfig>,
+    session_config: RwLock<Arc<SessionConfig>>,
     /// Set once it serves.
     listeners: OnceLock<Vec<Listening>>,
     stopping: AtomicBool,
@@ -97,6 +97,7 @@ impl Broker {
         let clean = recovered.clean;
         let broker = Broker::new(config, store);
         broker.restore(&recovered.meta)?;
+        broker.restore_cluster_name(&recovered.meta)?;
         drop(recovered);
         for vhost in broker.all_vhosts() {
             vhost.queues().iter().for_each(|cell| cell.start());
@@ -156,7 +157,7 @@ impl Broker {
             replies: Replies::default(),
             metrics: Metrics::default(),
             alarms,
-            session_config,
+            session_config: RwLock::new(session_config),
             listeners: OnceLock::new(),
             stopping: AtomicBool::new(false),
             started: Instant::now(),
@@ -227,8 +228,36 @@ impl Broker {
         &self.alarms
     }
 
-    pub fn session_config(&self) -> &Arc<SessionConfig> {
-        &self.session_config
+    /// What new connections are told and held to.
+    pub fn session_config(&self) -> Arc<SessionConfig> {
+        self.session_config.read().clone()
+    }
+
+    /// The name of this broker, for people.
+    pub fn cluster_name(&self) -> String {
+        self.session_config.read().cluster_name.clone()
+    }
+
+    /// Gives the broker another name than the configured one.
+    pub fn set_cluster_name(&self, name: &str) -> Result<Ticket, Fault> {
+        if name.is_empty() || name.len() > 255 {
+            return Err(Fault::precondition_failed("the name of a cluster has 1 to 255 bytes"));
+        }
+        let mut config = self.session_config.write();
+        *config = Arc::new(SessionConfig { cluster_name: name.to_owned(), ..SessionConfig::clone(&config) });
+        let record = Record::put_json(record::key(CLUSTER_NAME, &[]), 1, &name);
+        Ok(self.write_records(vec![record]))
+    }
+
+    /// Takes up the name that was given before the last stop.
+    fn restore_cluster_name(&self, meta: &[(Vec<u8>, Vec<u8>)]) -> anyhow::Result<()> {
+        let key = record::key(CLUSTER_NAME, &[]);
+        if let Some((key, value)) = meta.iter().find(|(other, _)| *other == key) {
+            let cluster_name: String = record::read_json(key, 1, value)?;
+            let mut config = self.session_config.write();
+            *config = Arc::new(SessionConfig { cluster_name, ..SessionConfig::clone(&config) });
+        }
+        Ok(())
     }
 
     /// Its listeners; none while it starts.
@@ -444,6 +473,8 @@ fn session_config(config: &Config) -> SessionConfig {
     }
 }
 
+/// The kind of the record that holds the broker's name.
+const CLUSTER_NAME: &str = "cluster-name";
 /// Queues looked at before other tasks get their turn.
 const DEADLINES_PER_TURN: usize = 16;
 /// How long closing handshakes may take at a stop.

@@ -1,6 +1,7 @@
 //! Counters of the whole broker: plain adds on the hot path, read by the admin API.
 
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::Mutex;
 
@@ -33,6 +34,40 @@ pub struct Metrics {
     pub get_empty: AtomicU64,
     pub logins: AtomicU64,
     pub logins_failed: AtomicU64,
+    /// Those of them over the admin API.
+    pub http_logins: AtomicU64,
+    pub http_logins_failed: AtomicU64,
+    /// How far they had been counted when an operator last began anew.
+    pub logins_forgotten: Mutex<Logins>,
     /// What happened on queues that were deleted: totals of the broker never fall.
     pub deleted_queues: Mutex<Counters>,
+}
+
+/// Logins by AMQP and by HTTP: those that succeeded, those that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Logins {
+    pub amqp: (u64, u64),
+    pub http: (u64, u64),
+}
+
+impl Metrics {
+    /// Logins since start, or since they were last forgotten.
+    pub fn logins(&self) -> Logins {
+        let (now, before) = (self.all_logins(), *self.logins_forgotten.lock());
+        let since = |now: (u64, u64), before: (u64, u64)| {
+            (now.0.saturating_sub(before.0), now.1.saturating_sub(before.1))
+        };
+        Logins { amqp: since(now.amqp, before.amqp), http: since(now.http, before.http) }
+    }
+
+    /// Counts logins from zero again, for [`Metrics::logins`] alone.
+    pub fn forget_logins(&self) {
+        *self.logins_forgotten.lock() = self.all_logins();
+    }
+
+    fn all_logins(&self) -> Logins {
+        let http = (self.http_logins.load(Relaxed), self.http_logins_failed.load(Relaxed));
+        let all = (self.logins.load(Relaxed), self.logins_failed.load(Relaxed));
+        Logins { amqp: (all.0.saturating_sub(http.0), all.1.saturating_sub(http.1)), http }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -44,7 +45,14 @@ impl Visitor {
         };
         let (name, password) = parse_basic(header.as_bytes())?;
         let credentials = Credentials { user: name.clone(), proof: Proof::Password(password) };
-        let error = match broker.check_login(credentials, peer).await {
+        let checked = broker.check_login(credentials, peer).await;
+        let metrics = broker.metrics();
+        match &checked {
+            Ok(_) => metrics.http_logins.fetch_add(1, Ordering::Relaxed),
+            Err(LoginRefused::Busy) => 0,
+            Err(_) => metrics.http_logins_failed.fetch_add(1, Ordering::Relaxed),
+        };
+        let error = match checked {
             Ok(user) if user.tags().may_manage() => return Ok(Visitor { user, peer }),
             Ok(_) => ApiError::not_authorised("Not management user"),
             Err(refused) => refused.into(),

@@ -51,9 +51,9 @@ pub fn page(routes: &[Route]) -> String {
     let mut rows = String::new();
     for route in routes {
         // Writing to a string does not fail.
-        let _ = write!(
+        let _ = writeln!(
             rows,
-            "<tr><td>{}</td><td><code>{}</code></td><td>{}</td><td>{}</td></tr>\n",
+            "<tr><td>{}</td><td><code>{}</code></td><td>{}</td><td>{}</td></tr>",
             route.method,
             route.path,
             escaped(route.who.description()),

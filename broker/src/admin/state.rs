@@ -15,6 +15,7 @@ use leveret_core::queue::ConnectionId;
 use leveret_core::session::channel::ChannelInfo;
 use leveret_core::session::host::Destination;
 use leveret_core::vhost::QueueDefinition;
+use leveret_protocol::admin::requests::AuthAttempts;
 use leveret_protocol::admin::{
     Alarm, Application, Arguments, Binding, Channel, ChannelDetails, ChurnRates, Connection,
     ConnectionDetails, Consumer, Exchange, Listener, MessageStats, NamedFeature, Node, ObjectTotals,
@@ -39,7 +40,7 @@ pub fn overview(broker: &Broker) -> Overview {
         product_name: PRODUCT.to_owned(),
         product_version: env!("CARGO_PKG_VERSION").to_owned(),
         rabbitmq_version: RABBITMQ_VERSION.to_owned(),
-        cluster_name: broker.config().identity.cluster_name.clone(),
+        cluster_name: broker.cluster_name(),
         node: node_name().to_owned(),
         exchange_types: views::exchange_types(),
         message_stats: MessageStats {
@@ -210,6 +211,49 @@ pub fn connection(broker: &Broker, name: &str) -> Option<(ConnectionId, Connecti
     found
 }
 
+/// Where the broker listens.
+pub fn listeners(broker: &Broker) -> Vec<Listener> {
+    broker.listeners().iter().map(listener).collect()
+}
+
+/// How many connections the limit on open files allows.
+pub fn connection_limit() -> u64 {
+    runtime::file_limit().unwrap_or(u64::MAX)
+}
+
+/// Logins by protocol.
+pub fn auth_attempts(broker: &Broker) -> Vec<AuthAttempts> {
+    let logins = broker.metrics().logins();
+    let attempts = |protocol: &str, (succeeded, failed): (u64, u64)| AuthAttempts {
+        protocol: protocol.to_owned(),
+        auth_attempts: succeeded + failed,
+        auth_attempts_failed: failed,
+        auth_attempts_succeeded: succeeded,
+    };
+    vec![attempts("amqp091", logins.amqp), attempts("http", logins.http)]
+}
+
+/// What takes memory.
+pub struct Memory {
+    pub total_bytes: u64,
+    /// Messages that queues hold.
+    pub queues_bytes: u64,
+    /// What waits to be sent.
+    pub connections_bytes: u64,
+}
+
+/// What takes memory now.
+pub fn memory(broker: &Broker) -> Memory {
+    let mut memory =
+        Memory { total_bytes: broker.alarms().usage().memory_bytes, queues_bytes: 0, connections_bytes: 0 };
+    for cell in broker.all_vhosts().iter().flat_map(|vhost| vhost.queues()) {
+        let info = cell.info();
+        memory.queues_bytes += info.resident_bytes + info.unacked_bytes;
+    }
+    broker.connections().look_at_all(|info| memory.connections_bytes += info.traffic.unsent_bytes);
+    memory
+}
+
 /// Open channels.
 pub fn channels(broker: &Broker) -> Vec<Channel> {
     let mut channels = Vec::new();
@@ -253,7 +297,7 @@ pub fn metrics(broker: &Broker) -> Metrics {
     let Counters { delivered, delivered_no_ack, got, got_no_ack, redelivered, acked, .. } = sums.counters;
     Metrics {
         node: node_name().to_owned(),
-        cluster: broker.config().identity.cluster_name.clone(),
+        cluster: broker.cluster_name(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         rabbitmq_version: RABBITMQ_VERSION.to_owned(),
         uptime_s: broker.uptime().as_secs_f64(),

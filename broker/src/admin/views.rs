@@ -86,7 +86,7 @@ pub fn exchange_types() -> Vec<NamedFeature> {
 /// What tells a binding from others between the same two: the routing key, made safe for a path, and a hash of the
 /// arguments when there are any. `~` stands for neither.
 pub fn properties_key(routing_key: &str, arguments: &Table) -> String {
-    let mut key = in_path(routing_key);
+    let mut key = in_path(routing_key).replace('~', "%7E");
     if !arguments.is_empty() {
         let mut encoded = Vec::new();
         arguments.encode(&mut encoded);
@@ -112,7 +112,9 @@ pub fn in_path(text: &str) -> String {
     let mut path = String::new();
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => path.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => {
+                path.push(char::from(byte))
+            }
             b' ' => path.push('+'),
             _ => {
                 // Writing to a string does not fail.

@@ -84,6 +84,15 @@ impl Config {
         Ok(loaded)
     }
 
+    /// Every key with its value as it is written in the file; passwords are not shown.
+    pub fn shown(&self) -> Vec<(&'static str, Option<String>)> {
+        let value = |key: &Key| match key.name {
+            "default_password" => Some("***".to_owned()),
+            _ => (key.show)(self),
+        };
+        KEYS.iter().map(|key| (key.name, value(key))).collect()
+    }
+
     /// Checks what [`Config::load`] checks, for a configuration that was made otherwise.
     pub fn validate(&self) -> Result<(), ConfigError> {
         Loaded { config: self.clone(), origins: vec![Origin::Default; KEYS.len()] }.check()

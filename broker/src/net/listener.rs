@@ -89,7 +89,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(
         broker.connections().remove(id);
         return;
     }
-    let session = Connection::new(broker.session_config().clone(), rand::random(), clock::monotonic_ms());
+    let session = Connection::new(broker.session_config(), rand::random(), clock::monotonic_ms());
     let host = ConnectionHost::new(broker.clone(), id, peer, certificate_user, outbox);
     let end = Driver::new(socket, session, host).run().await;
     broker.metrics().connections_closed.fetch_add(1, Ordering::Relaxed);

@@ -77,6 +77,22 @@ pub fn peer_common_name(connection: &ServerConnection) -> Option<String> {
     Some(name.as_str().ok()?.to_owned())
 }
 
+/// When the first of the certificates that the files hold expires, in seconds since the epoch.
+pub fn certificates_expire_at(tls: &Tls) -> Result<Option<i64>, TlsError> {
+    let mut first = None;
+    for (key, file) in [("tls.certificate", &tls.certificate), ("tls.client_ca", &tls.client_ca)] {
+        let Some(file) = file else { continue };
+        for certificate in certificates(key, file)? {
+            let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).map_err(|error| {
+                wrong(key, file, &format!("has a certificate that cannot be read: {error}"))
+            })?;
+            let end_s = parsed.validity().not_after.timestamp();
+            first = Some(first.map_or(end_s, |first: i64| first.min(end_s)));
+        }
+    }
+    Ok(first)
+}
+
 fn certificates(key: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = read(key, file)?;
     let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&text).collect();

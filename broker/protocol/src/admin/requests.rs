@@ -225,6 +225,24 @@ pub struct PutTopicPermission {
     pub read: String,
 }
 
+/// `GET` and `PUT /api/cluster-name`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ClusterName {
+    pub name: String,
+}
+
+/// `GET /api/auth/attempts/{node}`: logins by one protocol since start.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AuthAttempts {
+    /// `amqp091` or `http`.
+    pub protocol: String,
+    pub auth_attempts: u64,
+    pub auth_attempts_failed: u64,
+    pub auth_attempts_succeeded: u64,
+}
+
 /// A table from JSON: whole numbers become 64-bit integers, text becomes long strings. Numbers beyond 64 bits, nulls and
 /// names longer than the protocol allows are refused.
 pub fn table_of(arguments: &Arguments) -> Result<Table, String> {

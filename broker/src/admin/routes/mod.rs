@@ -8,10 +8,12 @@
 
 mod bindings;
 mod channels;
+mod cluster;
 mod connections;
 mod consumers;
 mod exchanges;
 mod health;
+mod logins;
 mod metrics;
 mod nodes;
 mod overview;
@@ -52,6 +54,8 @@ pub fn table() -> Vec<Route> {
     let families = [
         overview::routes,
         nodes::routes,
+        cluster::routes,
+        logins::routes,
         vhosts::routes,
         users::routes,
         permissions::routes,

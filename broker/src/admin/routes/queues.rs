@@ -177,7 +177,8 @@ fn get_messages(
         AckMode::RejectRequeueFalse => Settle::Reject,
     };
     for (from, got) in held {
-        host.settle(CHANNEL, &from, GETTER, outcome, &[got.id.0..got.id.0 + 1]);
+        let delivery = got.id.0..got.id.0 + 1;
+        host.settle(CHANNEL, &from, GETTER, outcome, std::slice::from_ref(&delivery));
     }
     Ok(messages)
 }

@@ -1,5 +1,8 @@
 //! The admin listener over real sockets, with a broker of its own behind it.
 
+mod objects;
+mod people;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +93,10 @@ impl Server {
         let login = if user.is_empty() {
             String::new()
         } else {
-            format!("Authorization: Basic {}\r\n", BASE64.encode(format!("{user}:pw")))
+            format!(
+                "Authorization: Basic {}\r\n",
+                BASE64.encode(if user.contains(':') { user.to_owned() } else { format!("{user}:pw") })
+            )
         };
         let length = body.len();
         let request = format!(

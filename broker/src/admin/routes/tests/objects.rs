@@ -1,0 +1,227 @@
+//! Exchanges, queues, bindings and messages, changed through the API.
+
+use super::*;
+
+#[tokio::test]
+async fn exchanges_are_declared_and_deleted() {
+    let server = Server::start().await;
+    let path = "/api/exchanges/%2F/x";
+    server
+        .put(path, "root", json!({"type": "topic", "durable": true, "arguments": {"a": [1, {"b": "c"}]}}))
+        .await
+        .is(201);
+    server
+        .put(path, "root", json!({"type": "topic", "durable": "true", "arguments": {"a": [1, {"b": "c"}]}}))
+        .await
+        .is(204);
+    let shown = server.get(path, "root").await.json;
+    assert_eq!((&shown["type"], &shown["durable"]), (&json!("topic"), &json!(true)));
+    assert_eq!(
+        (&shown["arguments"], &shown["user_who_performed_action"]),
+        (&json!({"a": [1, {"b": "c"}]}), &json!("root"))
+    );
+    let refused = async |path: &str, body: Value, status: u16, reason: &str| {
+        let answer = server.put(path, "root", body).await;
+        assert_eq!((answer.status, answer.json["reason"].as_str()), (status, Some(reason)), "{path}");
+    };
+    let reason =
+        "inequivalent arg 'type' for exchange 'x' in vhost '/': received 'direct' but current is 'topic'";
+    refused(path, json!({}), 400, &format!("406 PRECONDITION_FAILED - {reason}")).await;
+    refused(
+        "/api/exchanges/%2F/y",
+        json!({"type": "nope"}),
+        400,
+        "406 PRECONDITION_FAILED - unknown exchange type 'nope'",
+    )
+    .await;
+    refused("/api/exchanges/%2F/y", json!([]), 400, "not_json").await;
+    refused("/api/exchanges/%2F/y", json!({"arguments": {"a": null}}), 400, "null_not_allowed").await;
+    assert_eq!(server.put("/api/exchanges/%2F/amq.y", "root", json!({})).await.status, 401);
+    assert_eq!(server.put("/api/exchanges/none/y", "root", json!({})).await.status, 404);
+
+    server.put("/api/queues/%2F/q", "root", json!({})).await.is(201);
+    server.post("/api/bindings/%2F/e/x/q/q", "root", json!({})).await.is(201);
+    let in_use = server.delete(&format!("{path}?if-unused=true"), "root").await;
+    assert_eq!((in_use.status, &in_use.json["error"]), (400, &json!("bad_request")));
+    server.delete(path, "root").await.is(204);
+    server.delete(path, "root").await.is(404);
+    assert_eq!(server.delete("/api/exchanges/%2F/amq.topic", "root").await.status, 401);
+}
+
+#[tokio::test]
+async fn queues_are_declared_and_deleted_under_conditions() {
+    let server = Server::start().await;
+    let path = "/api/queues/%2F/q";
+    server.put(path, "root", json!({"durable": true, "arguments": {"x-max-length": 5}})).await.is(201);
+    server.put(path, "root", json!({"durable": true, "arguments": {"x-max-length": 5}})).await.is(204);
+    let shown = server.get(path, "root").await.json;
+    assert_eq!((&shown["durable"], &shown["exclusive"]), (&json!(true), &json!(false)));
+    assert_eq!(shown["arguments"], json!({"x-max-length": 5}));
+    assert_eq!(server.put(path, "root", json!({})).await.status, 400);
+    assert_eq!(
+        server.put(path, "root", json!({"durable": true, "arguments": {"x-max-length": -1}})).await.status,
+        400
+    );
+    let message = json!({"routing_key": "q", "properties": {}, "payload": "x", "payload_encoding": "string"});
+    server.post("/api/exchanges/%2F/amq.default/publish", "root", message).await.is(200);
+    let full = server.delete(&format!("{path}?if-empty=true"), "root").await;
+    assert_eq!(full.json["reason"], "406 PRECONDITION_FAILED - queue 'q' in vhost '/' not empty");
+    server.delete(&format!("{path}?if-unused=true"), "root").await.is(204);
+    server.delete(path, "root").await.is(404);
+    // In `dev` others may declare, but only where they have the right.
+    server.put("/api/queues/dev/q", "dev", json!({})).await.is(201);
+    server.put("/api/queues/%2F/q", "dev", json!({})).await.is(401);
+    server.put("/api/queues/dev/actions", "dev", json!({})).await.is(201);
+    server.post("/api/queues/dev/actions/actions", "dev", json!({"action": "sync"})).await.is(204);
+    server.post("/api/queues/dev/actions/actions", "dev", json!({"action": "dance"})).await.is(400);
+}
+
+#[tokio::test]
+async fn a_binding_is_found_by_its_properties_key() {
+    let server = Server::start().await;
+    server.put("/api/queues/%2F/q%2F1", "root", json!({"durable": true})).await.is(201);
+    let ends = "/api/bindings/%2F/e/amq.topic/q/q%2F1";
+    for (spec, location) in
+        [(json!({}), "q%2F1/~"), (json!({"routing_key": "a b/c.#~"}), "q%2F1/a%2Bb%252Fc.%2523%257E")]
+    {
+        let bound = server.post(ends, "root", spec).await;
+        bound.is(201);
+        assert!(bound.head.contains(&format!("location: {}", location.to_lowercase())), "{}", bound.head);
+    }
+    server.post(ends, "root", json!({"routing_key": "k", "arguments": {"x": 1}})).await.is(201);
+    server.post(ends, "root", json!({"routing_key": "k", "arguments": {"x": 1}})).await.is(201);
+    server.post(ends, "root", json!({"routing_key": "k"})).await.is(201);
+    let bindings = server.get(ends, "root").await.json;
+    let bindings = bindings.as_array().expect("a list");
+    assert_eq!(bindings.len(), 4);
+    for binding in bindings {
+        let key = binding["properties_key"].as_str().expect("text");
+        let one = format!("{ends}/{}", key.replace('%', "%25"));
+        assert_eq!(server.get(&one, "root").await.json, *binding);
+        server.delete(&one, "root").await.is(204);
+        server.delete(&one, "root").await.is(404);
+    }
+    assert_eq!(server.get(ends, "root").await.json, json!([]));
+    server.post("/api/bindings/%2F/e/amq.topic/q/none", "root", json!({})).await.is(404);
+    server.post("/api/bindings/%2F/e/none/q/q%2F1", "root", json!({})).await.is(404);
+    server.post("/api/bindings/%2F/e/amq.default/q/q%2F1", "root", json!({})).await.is(401);
+
+    server.put("/api/exchanges/%2F/to", "root", json!({"type": "fanout"})).await.is(201);
+    server.post("/api/bindings/%2F/e/amq.direct/e/to", "root", json!({"routing_key": "k"})).await.is(201);
+    for path in [
+        "bindings/%2F/e/amq.direct/e/to",
+        "exchanges/%2F/to/bindings/destination",
+        "exchanges/%2F/amq.direct/bindings/source",
+    ] {
+        let found = server.get(&format!("/api/{path}"), "root").await.json;
+        assert_eq!(
+            (&found[0]["destination"], &found[0]["properties_key"]),
+            (&json!("to"), &json!("k")),
+            "{path}"
+        );
+    }
+    server.delete("/api/bindings/%2F/e/amq.direct/e/to/k", "root").await.is(204);
+    assert_eq!(server.get("/api/queues/%2F/q%2F1/bindings", "root").await.json[0]["source"], "");
+}
+
+async fn publish(server: &Server, exchange: &str, body: Value) -> Answer {
+    let mut message =
+        json!({"routing_key": "q", "properties": {}, "payload": "x", "payload_encoding": "string"});
+    for (name, value) in body.as_object().expect("an object") {
+        message[name] = value.clone();
+    }
+    server.post(&format!("/api/exchanges/%2F/{exchange}/publish"), "root", message).await
+}
+
+#[tokio::test]
+async fn a_published_message_comes_back_as_it_was_sent() {
+    let server = Server::start().await;
+    server.put("/api/queues/%2F/q", "root", json!({"durable": true})).await.is(201);
+    let properties =
+        json!({"delivery_mode": 2, "headers": {"n": 1, "l": ["a", true]}, "content_type": "text/plain"});
+    let sent = publish(&server, "amq.default", json!({"properties": properties, "payload": "grün"})).await;
+    assert_eq!(sent.json, json!({"routed": true}));
+    let binary = json!({"payload": "/wA=", "payload_encoding": "base64"});
+    assert_eq!(publish(&server, "amq.default", binary).await.json, json!({"routed": true}));
+    assert_eq!(
+        publish(&server, "amq.default", json!({"routing_key": "none"})).await.json,
+        json!({"routed": false})
+    );
+
+    let get = async |mode: &str, more: Value| {
+        let mut body = json!({"count": "5", "ackmode": mode, "encoding": "auto"});
+        for (name, value) in more.as_object().expect("an object") {
+            body[name] = value.clone();
+        }
+        server.post("/api/queues/%2F/q/get", "root", body).await
+    };
+    let shown = get("ack_requeue_true", json!({})).await.json;
+    assert_eq!(
+        shown[0],
+        json!({"payload_bytes": 5, "redelivered": false, "exchange": "", "routing_key": "q", "message_count": 1,
+               "properties": properties, "payload": "grün", "payload_encoding": "string"})
+    );
+    assert_eq!((&shown[1]["payload"], &shown[1]["payload_encoding"]), (&json!("/wA="), &json!("base64")));
+    assert_eq!((&shown[1]["message_count"], &shown[1]["properties"]), (&json!(0), &json!({})));
+    let again = get("reject_requeue_true", json!({"truncate": 2, "encoding": "base64"})).await.json;
+    assert_eq!((&again[0]["payload"], &again[0]["payload_bytes"]), (&json!("Z3I="), &json!(5)));
+    assert_eq!(again[0]["redelivered"], true);
+    assert_eq!(get("ack_requeue_false", json!({"count": 1})).await.json.as_array().map(Vec::len), Some(1));
+    assert_eq!(get("reject_requeue_false", json!({})).await.json.as_array().map(Vec::len), Some(1));
+    assert_eq!(get("ack_requeue_true", json!({})).await.json, json!([]));
+    assert_eq!(server.get("/api/queues/%2F/q", "root").await.json["messages"], 0);
+
+    for body in [
+        json!({"encoding": "hex"}),
+        json!({"count": "many"}),
+        json!({"ackmode": "foo"}),
+        json!({"truncate": []}),
+    ] {
+        assert_eq!(get("ack_requeue_true", body.clone()).await.status, 400, "{body}");
+    }
+    server
+        .post(
+            "/api/queues/%2F/none/get",
+            "root",
+            json!({"count": 1, "ackmode": "ack_requeue_true", "encoding": "auto"}),
+        )
+        .await
+        .is(404);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_publish_is_told() {
+    let server = Server::start().await;
+    let limited = json!({"arguments": {"x-max-length": 1, "x-overflow": "reject-publish"}});
+    server.put("/api/queues/%2F/q", "root", limited).await.is(201);
+    let refused = async |exchange: &str, body: Value, reason: &str| {
+        let answer = publish(&server, exchange, body).await;
+        assert_eq!((answer.status, answer.json["reason"].as_str()), (400, Some(reason)), "{answer:?}");
+    };
+    refused("none", json!({}), "404 NOT_FOUND - no exchange 'none' in vhost '/'").await;
+    refused("amq.default", json!({"payload_encoding": "hex"}), "unsupported_encoding: hex").await;
+    refused(
+        "amq.default",
+        json!({"payload_encoding": "base64", "payload": "?"}),
+        "payload is not valid base64",
+    )
+    .await;
+    refused("amq.default", json!({"properties": {"priority": "high"}}), "not_int: priority").await;
+    refused(
+        "amq.default",
+        json!({"properties": {"expiration": "soon"}}),
+        "406 PRECONDITION_FAILED - invalid expiration 'soon': no_integer",
+    )
+    .await;
+    let reason = "406 PRECONDITION_FAILED - user_id property set to 'eve' but authenticated user was 'root'";
+    refused("amq.default", json!({"properties": {"user_id": "eve"}}), reason).await;
+    publish(&server, "amq.default", json!({})).await.is(200);
+    refused("amq.default", json!({}), "rejected Unable to publish message. Check queue limits.").await;
+    let missing =
+        server.post("/api/exchanges/%2F/amq.default/publish", "root", json!({"payload": "x"})).await;
+    assert_eq!(missing.status, 400);
+    assert!(
+        missing.json["reason"].as_str().is_some_and(|reason| reason.contains("routing_key")),
+        "{missing:?}"
+    );
+}
