@@ -1,6 +1,8 @@
 //! The running broker: brings store, topology, users and listeners together, starts them, stops them.
 
 mod logins;
+mod policies;
+mod setup;
 mod topology;
 mod vhosts;
 
@@ -13,12 +15,14 @@ use anyhow::{Context as _, anyhow};
 use hashbrown::HashMap;
 use leveret_core::auth::{PasswordHash, Permission, Tags, Users};
 use leveret_core::fault::Fault;
+use leveret_core::limits::Tallies;
+use leveret_core::parameters::Parameters;
 use leveret_core::record::{self, Record};
 use leveret_core::session::config::SessionConfig;
 use leveret_core::session::host::Ticket;
 use leveret_core::vhosts::Vhosts;
 use leveret_protocol::reply_code::ReplyCode;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
@@ -47,6 +51,9 @@ pub struct Broker {
     users: RwLock<Users>,
     logins: Logins,
     vhost_records: RwLock<Vhosts>,
+    parameters: RwLock<Parameters>,
+    /// What connections have open, for limits.
+    tallies: Mutex<Tallies>,
     vhosts: RwLock<HashMap<Arc<str>, Arc<Vhost>>>,
     /// Moves with every change of topology or permissions: what connections remember is out of date then.
     generation: AtomicU64,
@@ -150,6 +157,8 @@ impl Broker {
             users: RwLock::new(Users::new(config.loopback_users.iter().cloned())),
             logins: Logins::new(),
             vhost_records: RwLock::default(),
+            parameters: RwLock::default(),
+            tallies: Mutex::default(),
             vhosts: RwLock::default(),
             generation: AtomicU64::new(1),
             next_uid: AtomicU64::new(1),
@@ -209,6 +218,16 @@ impl Broker {
 
     pub fn vhost_records(&self) -> &RwLock<Vhosts> {
         &self.vhost_records
+    }
+
+    /// Runtime parameters.
+    pub fn parameters(&self) -> &RwLock<Parameters> {
+        &self.parameters
+    }
+
+    /// What connections have open, for limits.
+    pub fn tallies(&self) -> &Mutex<Tallies> {
+        &self.tallies
     }
 
     pub fn connections(&self) -> &Connections {

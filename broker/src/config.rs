@@ -59,6 +59,9 @@ pub struct Amqp {
     pub handshake_timeout_ms: u64,
     /// Largest message body.
     pub max_message_bytes: u64,
+    /// How long a consumer may hold a message unacknowledged before its channel is closed, where its queue says nothing
+    /// else; 0 for as long as it likes.
+    pub consumer_timeout_ms: u64,
 }
 
 /// The listeners of the admin API.
@@ -177,6 +180,7 @@ impl Default for Config {
                 heartbeat_s: 60,
                 handshake_timeout_ms: 10_000,
                 max_message_bytes: 16 * MIB,
+                consumer_timeout_ms: 30 * 60 * 1000,
             },
             admin: Admin { listen: local(15672), tls_listen: Vec::new() },
             tls: Tls::default(),

@@ -55,7 +55,7 @@ pub fn send_on_all(dead: Vec<(Arc<QueueCell>, Vec<Dead>)>) {
 fn send_batch(source: &Arc<QueueCell>, dead: &[Dead]) -> Vec<(Arc<QueueCell>, Vec<Dead>)> {
     let mut transfer = Transfer::new(dead.len());
     if let Some(target) = source.dead_letter_target() {
-        route(source, target, dead, &mut transfer);
+        route(source, &target, dead, &mut transfer);
     }
     let stored = dead.iter().filter(|dead| dead.stored).map(|dead| (dead.lane, dead.position));
     transfer.carry_out(source.store(), |_| source.settle_stored(stored)).dead
@@ -63,7 +63,13 @@ fn send_batch(source: &Arc<QueueCell>, dead: &[Dead]) -> Vec<(Arc<QueueCell>, Ve
 
 /// Finds the queues that dead messages go to; each queue gets its messages in the order in which they died.
 fn route(source: &QueueCell, target: &DeadLetterTarget, dead: &[Dead], transfer: &mut Transfer) {
-    let Some(vhost) = source.broker().and_then(|broker| broker.vhost(source.vhost())) else { return };
+    let Some(broker) = source.broker() else { return };
+    let Some(vhost) = broker.vhost(source.vhost()) else { return };
+    if target.makes_queue
+        && let Some(queue) = &target.routing_key
+    {
+        broker.make_dead_letter_queue(&vhost, source, queue);
+    }
     let now_ms = clock::now_ms();
     let mut scratch = RouteScratch::default();
     let mut found: Vec<Arc<QueueCell>> = Vec::new();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hashbrown::HashMap;
-use leveret_core::auth::{Access, Resource, User};
+use leveret_core::auth::{Access, Resource, User, UserLimits};
 use leveret_core::fault::Fault;
 use leveret_core::message::Message;
 use leveret_core::queue::{ConnectionId, Subscription};
@@ -52,6 +52,8 @@ pub struct ConnectionHost {
     /// Who is connected, with rights as of `user_generation`.
     user: Option<Arc<User>>,
     user_generation: u64,
+    /// The user that the connection and its channels are counted for, also when that user is deleted meanwhile.
+    counted_as: Option<Box<str>>,
     vhost: Option<Arc<Vhost>>,
     channels: HashMap<u16, ChannelState>,
     consumers: HashMap<ConsumerKey, ConsumerState>,
@@ -98,6 +100,7 @@ impl ConnectionHost {
             certificate_user,
             user: None,
             user_generation: 0,
+            counted_as: None,
             vhost: None,
             channels: HashMap::new(),
             consumers: HashMap::new(),
@@ -316,7 +319,17 @@ impl Host for ConnectionHost {
     fn open(&mut self, vhost: &str) -> Result<(), Fault> {
         let not_found = || Fault::not_allowed(format!("vhost {vhost} not found"));
         let found = self.broker.vhost(vhost).ok_or_else(not_found)?;
-        self.current_user().ok_or_else(not_found)?.check_vhost(vhost)?;
+        let user = self.current_user().ok_or_else(not_found)?;
+        let limits =
+            self.broker.vhost_records().read().get(vhost).map(|record| record.limits).unwrap_or_default();
+        let mut tallies = self.broker.tallies().lock();
+        tallies.open_connection(user.name(), vhost, limits, user.limits())?;
+        if let Err(fault) = user.check_vhost(vhost) {
+            tallies.close_connection(user.name(), vhost, 0);
+            return Err(fault);
+        }
+        drop(tallies);
+        self.counted_as = Some(user.name().into());
         self.broker.connections().update(self.id, |info| info.vhost = vhost.to_owned());
         self.vhost = Some(found);
         Ok(())
@@ -341,6 +354,9 @@ impl Host for ConnectionHost {
             self.channel_closed(channel);
         }
         if let Some(vhost) = self.vhost.take() {
+            if let Some(user) = self.counted_as.take() {
+                self.broker.tallies().lock().close_connection(&user, vhost.name(), 0);
+            }
             self.broker.delete_exclusive_queues(&vhost, self.id);
         }
     }
@@ -350,6 +366,10 @@ impl Host for ConnectionHost {
     }
 
     fn channel_opened(&mut self, channel: u16) -> Result<(), Fault> {
+        let limits = self.current_user().map_or_else(UserLimits::default, |user| user.limits());
+        if let Some(user) = &self.counted_as {
+            self.broker.tallies().lock().open_channel(user, limits)?;
+        }
         let state = ChannelState {
             window: Arc::new(ChannelWindow::new()),
             getters: Vec::new(),
@@ -364,6 +384,9 @@ impl Host for ConnectionHost {
     fn channel_closed(&mut self, channel: u16) {
         self.cancel_replies(channel);
         let Some(state) = self.channels.remove(&channel) else { return };
+        if let Some(user) = &self.counted_as {
+            self.broker.tallies().lock().close_channel(user);
+        }
         let mut consumers = Vec::new();
         self.consumers.retain(|key, consumer| {
             let stays = consumer.channel != channel;

@@ -39,6 +39,8 @@ struct Inner {
 pub enum Notice {
     /// A queue was deleted under this consumer.
     ConsumerCancelled(ConsumerKey),
+    /// What came to this consumer, or to the gets of a channel, was held for longer than the queue allows.
+    AckTimedOut { key: ConsumerKey, timeout_ms: u64 },
     /// An operator or a shutdown ends the connection; the text goes into `connection.close`.
     Close(String),
     /// Memory or disk ran short (the reason), or recovered.

@@ -18,6 +18,7 @@ use leveret_core::queue::{
 };
 use leveret_core::session::host::{ConsumerKey, Delivery, Got, Settle, Ticket};
 use parking_lot::{Mutex, MutexGuard};
+use tracing::warn;
 
 use crate::broker::Broker;
 use crate::clock;
@@ -52,14 +53,10 @@ pub struct QueueCell {
     /// When the queue's own record is durable, as a [`Ticket`].
     created_at: AtomicU64,
     single_active: bool,
-    dead_letter_target: Option<DeadLetterTarget>,
-    /// How long it may be unused.
-    expires_ms: Option<u64>,
-    /// Its messages expire, whatever they say themselves.
-    has_message_ttl: bool,
 }
 
-/// What a queue is besides its machine.
+/// What a queue is set up to do, by its machine and around it.
+#[derive(Debug, Clone)]
 pub struct QueueSetup {
     pub machine: Config,
     /// Where dead messages go.
@@ -118,6 +115,12 @@ struct State {
     scheduled_ms: u64,
     /// When it was last declared, got from, or left by a consumer.
     used_ms: u64,
+    /// Where dead messages go.
+    dead_letter_target: Option<Arc<DeadLetterTarget>>,
+    /// How long it may be unused.
+    expires_ms: Option<u64>,
+    /// When connections were last told that they hold messages for too long.
+    overdue_told_ms: u64,
 }
 
 struct LinkState {
@@ -207,7 +210,6 @@ impl QueueCell {
     ) -> Arc<QueueCell> {
         let QueueSetup { machine: config, dead_letter_target, expires_ms } = setup;
         let (durable, single_active) = (config.durable, config.single_active);
-        let has_message_ttl = config.message_ttl_ms.is_some();
         let mut machine = Machine::new(config);
         for lane in recovered {
             let paged = Paged {
@@ -231,6 +233,9 @@ impl QueueCell {
             dead: Vec::new(),
             scheduled_ms: 0,
             used_ms: clock::now_ms(),
+            dead_letter_target: dead_letter_target.map(Arc::new),
+            expires_ms,
+            overdue_told_ms: 0,
         };
         Arc::new_cyclic(|this| QueueCell {
             uid,
@@ -243,17 +248,35 @@ impl QueueCell {
             deleted: AtomicBool::new(false),
             created_at: AtomicU64::new(0),
             single_active,
-            dead_letter_target,
-            expires_ms,
-            has_message_ttl,
         })
     }
 
     /// Lets time begin for a queue that was just made or restored, when it has anything to do with time.
     pub fn start(&self) {
-        if self.expires_ms.is_some() || self.has_message_ttl || self.dead_letter_target.is_some() {
+        let state = self.state.lock();
+        let begins = state.expires_ms.is_some()
+            || state.dead_letter_target.is_some()
+            || state.machine.config().message_ttl_ms.is_some();
+        drop(state);
+        if begins {
             self.run(|machine, meta, _, effects| machine.deliver(meta, effects));
         }
+    }
+
+    /// Takes on what policies make of the queue now. Its time of being unused begins again, as on RabbitMQ.
+    pub fn reconfigure(&self, setup: QueueSetup) {
+        let QueueSetup { machine: config, dead_letter_target, expires_ms } = setup;
+        self.run_with_state(|state, meta, cell| {
+            if cell.is_deleted() {
+                return;
+            }
+            state.dead_letter_target = dead_letter_target.map(Arc::new);
+            state.expires_ms = expires_ms;
+            state.used_ms = meta.now_ms;
+            let (machine, mut shell, _) = state.split(cell);
+            machine.reconfigure(config, &mut shell);
+            machine.deliver(meta, &mut shell);
+        });
     }
 
     /// Takes a batch of messages in. Returns when they are safe; refused ones go to `rejected`.
@@ -436,10 +459,11 @@ impl QueueCell {
         self.run(|machine, _, _, effects| machine.purge(effects))
     }
 
-    /// The moment has come that the queue was noted with: expires what is over, hands out what can be. True when nobody
-    /// has used the queue for as long as it may be unused: delete it.
+    /// The moment has come that the queue was noted with: expires what is over, hands out what can be, tells who holds
+    /// messages for too long. True when nobody has used the queue for as long as it may be unused: delete it.
     pub fn tick(&self, noted_ms: u64) -> bool {
-        self.run_with_state(|state, meta, cell| {
+        let mut overdue = Vec::new();
+        let is_unused = self.run_with_state(|state, meta, cell| {
             if state.scheduled_ms != noted_ms {
                 return false;
             }
@@ -447,16 +471,35 @@ impl QueueCell {
             let (machine, mut shell, _) = state.split(cell);
             machine.deliver(meta, &mut shell);
             machine.shrink();
-            cell.unused_until(state).is_some_and(|until_ms| until_ms <= meta.now_ms)
-        })
-        .0
+            if state.ack_deadline().is_some_and(|at_ms| at_ms <= meta.now_ms) {
+                overdue = state.machine.overdue(meta.now_ms);
+                state.overdue_told_ms = meta.now_ms;
+            }
+            state.unused_until().is_some_and(|until_ms| until_ms <= meta.now_ms)
+        });
+        if !overdue.is_empty() {
+            self.tell_overdue(overdue);
+        }
+        is_unused.0
+    }
+
+    /// Tells connections that they hold messages for too long: their channels end.
+    #[cold]
+    fn tell_overdue(&self, holders: Vec<(ConnectionId, ConsumerKey)>) {
+        let Some(timeout_ms) = self.state.lock().machine.config().consumer_timeout_ms else { return };
+        let Some(broker) = self.broker() else { return };
+        for (connection, key) in holders {
+            warn!(
+                queue = %self.name, vhost = %self.vhost, connection = connection.0, timeout_ms,
+                "a delivery was not acknowledged in time"
+            );
+            broker.connections().notice(connection, Notice::AckTimedOut { key, timeout_ms });
+        }
     }
 
     /// It was declared again, which counts as use.
     pub fn declared_again(&self) {
-        if self.expires_ms.is_some() {
-            self.state.lock().used_ms = clock::now_ms();
-        }
+        self.state.lock().used_ms = clock::now_ms();
     }
 
     /// Marks the queue as deleted unless a condition forbids it; its consumers are told. Returns ready messages.
@@ -477,8 +520,7 @@ impl QueueCell {
     pub fn delete_if_unused_too_long(&self) -> bool {
         let state = self.state.lock();
         let now_ms = clock::now_ms();
-        let is_over =
-            !self.is_deleted() && self.unused_until(&state).is_some_and(|until_ms| until_ms <= now_ms);
+        let is_over = !self.is_deleted() && state.unused_until().is_some_and(|until_ms| until_ms <= now_ms);
         if is_over {
             self.finish(state);
         }
@@ -543,8 +585,13 @@ impl QueueCell {
     }
 
     /// Where its dead messages go.
-    pub fn dead_letter_target(&self) -> Option<&DeadLetterTarget> {
-        self.dead_letter_target.as_ref()
+    pub fn dead_letter_target(&self) -> Option<Arc<DeadLetterTarget>> {
+        self.state.lock().dead_letter_target.clone()
+    }
+
+    /// What policies and arguments make of it.
+    pub fn config(&self) -> Config {
+        self.state.lock().machine.config().clone()
     }
 
     /// The broker that it is part of.
@@ -639,7 +686,7 @@ impl QueueCell {
             loads: std::mem::take(&mut state.loads),
             marks: std::mem::take(&mut state.marks),
             dead: std::mem::take(&mut state.dead),
-            is_earliest: self.schedule(&mut state),
+            is_earliest: self.schedule(&mut state, meta.now_ms),
         };
         (result, aftermath)
     }
@@ -665,21 +712,17 @@ impl QueueCell {
 
     /// Sees to it that the queue is looked at when something of it is over. True when that is what comes next of all
     /// queues.
-    fn schedule(&self, state: &mut State) -> bool {
-        let expires = state.machine.next_deadline();
-        let Some(at_ms) = expires.into_iter().chain(self.unused_until(state)).min() else { return false };
+    fn schedule(&self, state: &mut State, now_ms: u64) -> bool {
+        // Looked at sooner than need be, because notes stay until their moment comes.
+        let ack_deadline = state.ack_deadline().map(|at_ms| at_ms.min(now_ms + ACK_LOOK_MS));
+        let deadlines = [state.machine.next_deadline(), state.unused_until(), ack_deadline];
+        let Some(at_ms) = deadlines.into_iter().flatten().min() else { return false };
         let at_ms = at_ms.next_multiple_of(STEP_MS);
         if self.is_deleted() || (state.scheduled_ms != 0 && state.scheduled_ms <= at_ms) {
             return false;
         }
         state.scheduled_ms = at_ms;
         self.shared.deadlines.add(Note { at_ms, cell: self.this.clone() })
-    }
-
-    /// When it will have been unused for too long, while nobody consumes.
-    fn unused_until(&self, state: &State) -> Option<u64> {
-        let expires_ms = self.expires_ms.filter(|_| state.machine.consumer_count() == 0)?;
-        Some(state.used_ms + expires_ms)
     }
 
     fn meta(&self) -> Meta {
@@ -808,6 +851,17 @@ impl State {
             dead: &mut self.dead,
         };
         (&mut self.machine, shell, &mut self.counters)
+    }
+
+    /// When it will have been unused for too long, while nobody consumes.
+    fn unused_until(&self) -> Option<u64> {
+        let expires_ms = self.expires_ms.filter(|_| self.machine.consumer_count() == 0)?;
+        Some(self.used_ms + expires_ms)
+    }
+
+    /// When somebody will have held a message for too long. Those who were told get some time to give it back.
+    fn ack_deadline(&self) -> Option<u64> {
+        Some(self.machine.ack_deadline()?.max(self.overdue_told_ms + OVERDUE_AGAIN_MS))
     }
 
     fn flush_links(&mut self, wakes: &mut Vec<Arc<Outbox>>) {
@@ -979,6 +1033,10 @@ pub fn delivery_bytes(delivery: &Delivery) -> usize {
 const WINDOW_BYTES_MAX: usize = 16 << 20;
 /// The same once all queues together hold more than the budget.
 const WINDOW_BYTES_MIN: usize = 16 << 10;
+/// How often a queue is looked at whose messages are held by consumers.
+const ACK_LOOK_MS: u64 = 60_000;
+/// How long a connection has to end a channel that held a message for too long, before it is told again.
+const OVERDUE_AGAIN_MS: u64 = 1000;
 /// How much one read from disk brings.
 const LOAD_BYTES_MAX: usize = 2 << 20;
 const LOAD_MESSAGES_MAX: usize = 8192;

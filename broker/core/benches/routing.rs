@@ -168,8 +168,14 @@ fn build(
             auto_delete: false,
             arguments: RawTable::empty(),
         };
-        let declarer =
-            Declarer { connection: ME, user: "", uid: number as u64, random: [0; 16], default_kind: None };
+        let declarer = Declarer {
+            connection: ME,
+            user: "",
+            uid: number as u64,
+            random: [0; 16],
+            default_kind: None,
+            max_queues: None,
+        };
         if let QueueCheck::New(definition) =
             topology.check_queue_declare(&request, &declarer).expect("a new queue")
         {

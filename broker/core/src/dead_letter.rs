@@ -22,7 +22,25 @@ pub struct DeadLetterTarget {
     pub exchange: Box<str>,
     /// Replaces all their routing keys.
     pub routing_key: Option<Box<str>>,
+    /// The routing key names a queue, which is made when it is not there.
+    pub makes_queue: bool,
 }
+
+impl DeadLetterTarget {
+    /// Where dead messages of a queue go that has no dead-letter exchange and is not to lose them: the queue of its name
+    /// with [`DEAD_LETTER_SUFFIX`]. `None` when there can be no such name.
+    pub fn own_queue(queue: &str) -> Option<DeadLetterTarget> {
+        let name = format!("{queue}{DEAD_LETTER_SUFFIX}");
+        (name.len() <= usize::from(u8::MAX)).then(|| DeadLetterTarget {
+            exchange: "".into(),
+            routing_key: Some(name.into()),
+            makes_queue: true,
+        })
+    }
+}
+
+/// What the queue is called that a queue's dead letters go to when it has no dead-letter exchange.
+pub const DEAD_LETTER_SUFFIX: &str = ".dlq";
 
 /// A message that died, on its way to its next exchange.
 #[derive(Debug)]
@@ -137,7 +155,11 @@ mod tests {
     use super::*;
 
     fn target(exchange: &str, routing_key: Option<&str>) -> DeadLetterTarget {
-        DeadLetterTarget { exchange: exchange.into(), routing_key: routing_key.map(Into::into) }
+        DeadLetterTarget {
+            exchange: exchange.into(),
+            routing_key: routing_key.map(Into::into),
+            makes_queue: false,
+        }
     }
 
     fn message(headers: Option<Table>, expiration: Option<&str>) -> Message {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use leveret_protocol::table::Value;
+use serde_json::Value as Json;
 
 /// Prints a value as Erlang's `~p` does: text as `<<"text">>`, numbers and booleans bare.
 pub(crate) struct Term<'a>(pub &'a Value);
@@ -40,9 +41,43 @@ impl fmt::Display for Term<'_> {
     }
 }
 
+/// Prints JSON as Erlang prints what it reads from it: objects as maps, text as `<<"text">>`.
+pub(crate) struct JsonTerm<'a>(pub &'a Json);
+
+impl fmt::Display for JsonTerm<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Json::Null => f.write_str("null"),
+            Json::Bool(value) => write!(f, "{value}"),
+            Json::Number(number) => write!(f, "{number}"),
+            Json::String(text) => {
+                let encoding = if text.is_ascii() { "" } else { "/utf8" };
+                write!(f, "<<\"{}\"{encoding}>>", text.replace('\\', "\\\\").replace('"', "\\\""))
+            }
+            Json::Array(values) => {
+                f.write_str("[")?;
+                for (index, value) in values.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { "," };
+                    write!(f, "{comma}{}", JsonTerm(value))?;
+                }
+                f.write_str("]")
+            }
+            Json::Object(entries) => {
+                f.write_str("#{")?;
+                for (index, (name, value)) in entries.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { "," };
+                    write!(f, "{comma}<<\"{name}\">> => {}", JsonTerm(value))?;
+                }
+                f.write_str("}")
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use leveret_protocol::table::Table;
+    use serde_json::json;
 
     use super::*;
 
@@ -57,5 +92,17 @@ mod tests {
         check(Value::Void, "undefined");
         check(vec![Value::from("a"), 1.into()].into(), "[{longstr,<<\"a\">>},{signedint,1}]");
         check(Table::from([("a", true.into())]).into(), "[{<<\"a\">>,bool,true}]");
+    }
+
+    #[test]
+    fn json_looks_like_what_erlang_reads_from_it() {
+        let check = |json: Json, expected| assert_eq!(JsonTerm(&json).to_string(), expected);
+        check(json!(null), "null");
+        check(json!(-1), "-1");
+        check(json!(1.5), "1.5");
+        check(json!("a\"b"), "<<\"a\\\"b\">>");
+        check(json!("ä"), "<<\"ä\"/utf8>>");
+        check(json!([1, "a"]), "[1,<<\"a\">>]");
+        check(json!({"a": true}), "#{<<\"a\">> => true}");
     }
 }

@@ -11,20 +11,22 @@ use leveret_core::auth::{Access, Resource};
 use leveret_core::dead_letter::DeadLetterTarget;
 use leveret_core::fault::Fault;
 use leveret_core::message::Message;
+use leveret_core::parameters::Parameters;
+use leveret_core::queue::ConnectionId;
 use leveret_core::queue::arguments::{QueueKind, QueueOptions};
-use leveret_core::queue::{Config as QueueConfig, ConnectionId};
 use leveret_core::record::Record;
 use leveret_core::session::host::{Binding, ExchangeDeclare, QueueDeclare, QueueDeclared, Ticket};
 use leveret_core::vhost::{
     Change, Declarer, QueueCheck, QueueDefinition, RouteScratch, Topology, record_prefix,
 };
 use leveret_core::vhosts::DefaultQueueType;
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use leveret_protocol::table::Table;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tracing::{info, warn};
 
 use super::Broker;
 use crate::dispatch::describe;
-use crate::queue_host::{DeleteRefused, QueueCell, QueueSetup};
+use crate::queue_host::{DeleteRefused, QueueCell};
 use crate::store::RecoveredLane;
 
 /// One vhost: what exists in it.
@@ -33,6 +35,8 @@ pub struct Vhost {
     topology: RwLock<Topology<Arc<QueueCell>>>,
     /// It was deleted: who still has it may not make anything in it. Changes under the topology's lock.
     ended: AtomicBool,
+    /// Held while a change of policies is carried to queues, so that they hear of changes in their order.
+    pub(super) changing_policies: Mutex<()>,
 }
 
 /// Asks whether the declaring user may use a resource: dead-letter exchanges are checked on declaration.
@@ -50,7 +54,7 @@ impl Vhost {
     }
 
     /// What exists in it, for changing.
-    fn topology_mut(&self) -> Result<RwLockWriteGuard<'_, Topology<Arc<QueueCell>>>, Fault> {
+    pub(super) fn topology_mut(&self) -> Result<RwLockWriteGuard<'_, Topology<Arc<QueueCell>>>, Fault> {
         let topology = self.topology.write();
         if self.ended.load(Ordering::Relaxed) {
             return Err(Fault::not_allowed(format!("vhost {} not found", self.name)));
@@ -101,6 +105,7 @@ impl Broker {
         *self.vhost_records.write() = leveret_core::vhosts::Vhosts::restore(records())?;
         let loopback = self.config.loopback_users.iter().cloned();
         *self.users.write() = leveret_core::auth::Users::restore(loopback, records())?;
+        *self.parameters.write() = Parameters::restore(records())?;
         let created = self.create_defaults()?;
         if !created.is_empty() {
             info!(user = self.config.default_user, "created vhost / and the default user");
@@ -113,7 +118,7 @@ impl Broker {
         let mut uids = Vec::new();
         for name in &names {
             let restored =
-                Topology::restore(name, of_vhost(meta, name), |definition| uids.push(definition.uid))
+                Topology::restore(name, of_vhost(meta, name), |definition, _| uids.push(definition.uid))
                     .with_context(|| format!("cannot restore vhost '{name}'"))?;
             if !restored.dangling.is_empty() {
                 warn!(vhost = %name, bindings = restored.dangling.len(), "dropped bindings of what does not exist");
@@ -123,9 +128,9 @@ impl Broker {
         self.next_uid.store(uids.iter().max().map_or(1, |uid| uid + 1), Ordering::Relaxed);
         let mut lanes = self.store.recover_queues(&uids)?;
         for name in names {
-            let topology = Topology::restore(&name, of_vhost(meta, &name), |definition| {
+            let topology = Topology::restore(&name, of_vhost(meta, &name), |definition, options| {
                 let lanes = lanes.remove(&definition.uid).unwrap_or_default();
-                self.cell(&name, definition, &lanes)
+                self.cell(&name, definition, options, &lanes)
             })
             .with_context(|| format!("cannot restore vhost '{name}'"))?
             .topology;
@@ -139,6 +144,7 @@ impl Broker {
             name: name.clone(),
             topology: RwLock::new(topology),
             ended: AtomicBool::new(false),
+            changing_policies: Mutex::new(()),
         });
         self.vhosts.write().insert(name, vhost);
     }
@@ -147,10 +153,11 @@ impl Broker {
         &self,
         vhost: &Arc<str>,
         definition: &QueueDefinition,
+        options: &QueueOptions,
         lanes: &[RecoveredLane],
     ) -> Arc<QueueCell> {
         let name = definition.name.as_str().into();
-        let setup = queue_setup(definition.durable, &definition.options);
+        let setup = self.queue_setup(definition, options);
         QueueCell::new(definition.uid, vhost.clone(), name, setup, self.shared.clone(), lanes)
     }
 
@@ -188,8 +195,8 @@ impl Broker {
         if request.queue.is_empty() {
             rand::fill(&mut random);
         }
-        let default_kind = self.default_queue_kind(&vhost.name);
-        let declarer = Declarer { connection, user, uid: 0, random, default_kind };
+        let (default_kind, max_queues) = self.defaults_of(vhost);
+        let declarer = Declarer { connection, user, uid: 0, random, default_kind, max_queues };
         if let QueueCheck::Existing(definition, cell) =
             vhost.topology.read().check_queue_declare(request, &declarer)?
         {
@@ -208,22 +215,66 @@ impl Broker {
             may_use(Access::Read, Resource::Queue(&definition.name))?;
             may_use(Access::Write, Resource::Exchange(exchange))?;
         }
-        let cell = self.cell(&vhost.name, &definition, &[]);
+        if definition.options.dead_letter_auto
+            && definition.options.dead_letter_exchange.is_none()
+            && let Some(queue) = DeadLetterTarget::own_queue(&definition.name).and_then(|own| own.routing_key)
+        {
+            may_use(Access::Read, Resource::Queue(&definition.name))?;
+            may_use(Access::Configure, Resource::Queue(&queue))?;
+        }
+        let cell = self.insert_queue(vhost, &mut topology, definition);
+        Ok(declared(&cell, cell.created_at()))
+    }
+
+    fn insert_queue(
+        &self,
+        vhost: &Vhost,
+        topology: &mut Topology<Arc<QueueCell>>,
+        definition: Box<QueueDefinition>,
+    ) -> Arc<QueueCell> {
+        let cell = self.cell(&vhost.name, &definition, &topology.options_in_force(&definition), &[]);
         let change = topology.insert_queue(definition, cell.clone());
         let after = self.carry_out(change, true);
         cell.set_created_at(after);
         cell.start();
         self.metrics.queues_created.fetch_add(1, Ordering::Relaxed);
-        Ok(declared(&cell, after))
+        cell
     }
 
-    /// What a queue is that says nothing of its type.
-    fn default_queue_kind(&self, vhost: &str) -> Option<QueueKind> {
-        match self.vhost_records.read().get(vhost)?.default_queue_type? {
-            DefaultQueueType::Classic => Some(QueueKind::Classic),
-            DefaultQueueType::Quorum => Some(QueueKind::Quorum),
-            DefaultQueueType::Stream => None,
+    /// Makes the queue that the dead letters of `source` go to, unless it is there.
+    pub fn make_dead_letter_queue(&self, vhost: &Vhost, source: &QueueCell, queue: &str) {
+        if vhost.topology().queue(queue).is_some() {
+            return;
         }
+        let Ok(mut topology) = vhost.topology_mut() else { return };
+        if topology.queue(queue).is_some() {
+            return;
+        }
+        let user = topology.queue(source.name()).map_or("", |(definition, _)| &definition.user).to_owned();
+        let definition = QueueDefinition {
+            uid: self.next_uid.fetch_add(1, Ordering::Relaxed),
+            name: queue.to_owned(),
+            durable: true,
+            auto_delete: false,
+            exclusive_owner: None,
+            arguments: Table::new(),
+            options: QueueOptions::default(),
+            user,
+        };
+        self.insert_queue(vhost, &mut topology, Box::new(definition));
+        info!(queue, vhost = %vhost.name, source = %source.name(), "made a queue for dead letters");
+    }
+
+    /// The type of queues that say nothing of theirs, and how many queues there may be.
+    fn defaults_of(&self, vhost: &Vhost) -> (Option<QueueKind>, Option<u64>) {
+        let records = self.vhost_records.read();
+        let Some(record) = records.get(&vhost.name) else { return (None, None) };
+        let kind = match record.default_queue_type {
+            Some(DefaultQueueType::Classic) => Some(QueueKind::Classic),
+            Some(DefaultQueueType::Quorum) => Some(QueueKind::Quorum),
+            Some(DefaultQueueType::Stream) | None => None,
+        };
+        (kind, record.limits.max_queues)
     }
 
     /// `queue.delete`. Deleting what does not exist deletes nothing.
@@ -336,7 +387,7 @@ impl Broker {
     }
 
     /// Stores what a change calls for and lets connections forget what they remember.
-    fn carry_out(&self, change: Change, routes_changed: bool) -> Ticket {
+    pub(super) fn carry_out(&self, change: Change, routes_changed: bool) -> Ticket {
         if routes_changed {
             self.changed();
         }
@@ -364,40 +415,3 @@ fn of_vhost<'a>(meta: &'a [(Vec<u8>, Vec<u8>)], vhost: &str) -> impl Iterator<It
     let matching = meta.iter().filter(move |(key, _)| key.starts_with(&prefix));
     matching.map(|(key, value)| (key.as_slice(), value.as_slice()))
 }
-
-/// What a queue's options come to.
-fn queue_setup(durable: bool, options: &QueueOptions) -> QueueSetup {
-    let exchange = options.dead_letter_exchange.as_deref();
-    QueueSetup {
-        machine: queue_config(durable, options),
-        dead_letter_target: exchange.map(|exchange| DeadLetterTarget {
-            exchange: exchange.into(),
-            routing_key: options.dead_letter_routing_key.as_deref().map(Into::into),
-        }),
-        expires_ms: options.expires_ms,
-    }
-}
-
-/// What a queue's options come to for its machine.
-fn queue_config(durable: bool, options: &QueueOptions) -> QueueConfig {
-    let quorum = options.kind == QueueKind::Quorum;
-    let delivery_limit = match options.delivery_limit {
-        Some(limit) => u32::try_from(limit).ok(),
-        None => quorum.then_some(QUORUM_DELIVERY_LIMIT),
-    };
-    QueueConfig {
-        durable,
-        max_priority: options.max_priority,
-        single_active: options.single_active_consumer,
-        message_ttl_ms: options.message_ttl_ms,
-        max_length: options.max_length,
-        max_length_bytes: options.max_length_bytes,
-        overflow: options.overflow,
-        delivery_limit,
-        shows_delivery_count: quorum,
-        dead_letters: options.dead_letter_exchange.is_some(),
-    }
-}
-
-/// RabbitMQ's default for quorum queues since 4.0.
-const QUORUM_DELIVERY_LIMIT: u32 = 20;

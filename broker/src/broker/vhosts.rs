@@ -37,7 +37,7 @@ impl Broker {
         let mut ticket = Ticket(0);
         if let Some(vhost) = vhost {
             let mut topology = vhost.end();
-            let mut change = Change::default();
+            let mut change = topology.clear_policies();
             clear_bindings(&mut topology, &mut change);
             let cells: Vec<Arc<QueueCell>> = topology.queues().map(|(_, cell)| cell.clone()).collect();
             for cell in cells {
@@ -55,6 +55,7 @@ impl Broker {
             removed.extend(change.records);
         }
         removed.extend(self.users.write().clear_vhost(name));
+        removed.extend(self.parameters.write().clear_vhost(name));
         ticket = ticket.max(self.write_records(removed));
         drop(records);
         self.changed();

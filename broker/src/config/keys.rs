@@ -65,6 +65,7 @@ pub const KEYS: &[Key] = &[
     key!(amqp.heartbeat_s),
     key!(amqp.handshake_timeout_ms, |&time| between(time, 1, HOUR_MS)),
     key!(amqp.max_message_bytes, |&bytes| between(bytes, 1, 512 << 20)),
+    key!(amqp.consumer_timeout_ms, |&time| between(time, 0, 10 * 365 * 24 * HOUR_MS)),
     key!(admin.listen),
     key!(admin.tls_listen),
     key!(tls.certificate),

@@ -54,7 +54,7 @@ fn an_unknown_key_is_an_error_that_says_where_it_is_and_what_there_is() {
     check(
         "[amqp]\n\nframe.max = 5",
         "/leveret.toml:3: unknown key amqp.frame; [amqp] has listen, tls_listen, frame_max, \
-        channel_max, heartbeat_s, handshake_timeout_ms, max_message_bytes",
+        channel_max, heartbeat_s, handshake_timeout_ms, max_message_bytes, consumer_timeout_ms",
     );
     check(
         "datadir = ''",

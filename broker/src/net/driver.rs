@@ -135,6 +135,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     self.host.consumer_cancelled(key);
                     self.session.consumer_cancelled(key);
                 }
+                Notice::AckTimedOut { key, timeout_ms } => {
+                    self.session.ack_timed_out(key, timeout_ms, &mut self.host);
+                }
                 Notice::Close(text) => self.session.close(ReplyCode::ConnectionForced, &text, &mut self.host),
                 Notice::Blocked(reason) => self.session.blocked(reason),
                 Notice::Authenticated(result) => {

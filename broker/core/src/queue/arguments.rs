@@ -31,6 +31,8 @@ pub struct QueueOptions {
     /// Replaces a dead message's routing keys. Only with `dead_letter_exchange`.
     pub dead_letter_routing_key: Option<String>,
     pub dead_letter_strategy: DeadLetterStrategy,
+    /// Without a dead-letter exchange, dead messages go to a queue that is made for them.
+    pub dead_letter_auto: bool,
     pub max_priority: Option<u8>,
     pub single_active_consumer: bool,
     /// Returns allowed before a message is given up. Negative lifts whatever limit is the default.
@@ -182,6 +184,15 @@ static ARGUMENTS: &[Argument] = &[
                 b"at-least-once" => DeadLetterStrategy::AtLeastOnce,
                 _ => return Err("invalid_dlx_strategy".into()),
             };
+            Ok(())
+        },
+    },
+    // Not RabbitMQ's.
+    Argument {
+        name: "x-dead-letter-auto",
+        kinds: BOTH,
+        read: |value, _, options| {
+            options.dead_letter_auto = value.as_bool().ok_or_else(|| unacceptable_type(value))?;
             Ok(())
         },
     },
@@ -402,6 +413,7 @@ mod tests {
             ("x-overflow", "reject-publish-dlx".into()),
             ("x-dead-letter-exchange", "".into()),
             ("x-dead-letter-routing-key", "dead".into()),
+            ("x-dead-letter-auto", true.into()),
             ("x-max-priority", Value::U8(255)),
             ("x-single-active-consumer", true.into()),
             ("x-delivery-limit", (-1).into()),
@@ -420,6 +432,7 @@ mod tests {
             overflow: Overflow::RejectPublishDlx,
             dead_letter_exchange: Some("".into()),
             dead_letter_routing_key: Some("dead".into()),
+            dead_letter_auto: true,
             dead_letter_strategy: DeadLetterStrategy::AtMostOnce,
             max_priority: Some(255),
             single_active_consumer: true,

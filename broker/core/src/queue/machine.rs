@@ -30,6 +30,8 @@ pub struct Config {
     pub shows_delivery_count: bool,
     /// Messages that die go to [`Effects::dead_letter`] instead of being dropped.
     pub dead_letters: bool,
+    /// How long a consumer may hold a message, in milliseconds.
+    pub consumer_timeout_ms: Option<u64>,
 }
 
 impl Default for Config {
@@ -45,6 +47,7 @@ impl Default for Config {
             delivery_limit: None,
             shows_delivery_count: false,
             dead_letters: false,
+            consumer_timeout_ms: None,
         }
     }
 }
@@ -211,6 +214,15 @@ impl Machine {
             paused: false,
             config,
         }
+    }
+
+    /// Takes on other options, as policies give them. What a queue is for life stays as it was: durable or not, its
+    /// priorities, one active consumer or many. When waiting messages expire was settled as they came. Call
+    /// [`Machine::deliver`] afterwards.
+    pub fn reconfigure(&mut self, config: Config, effects: &mut impl Effects) {
+        let Config { durable, max_priority, single_active, .. } = self.config;
+        self.config = Config { durable, max_priority, single_active, ..config };
+        self.enforce_length(effects);
     }
 
     /// Adds what the store holds of a lane, after a restart and before anything else happens.
@@ -496,6 +508,33 @@ impl Machine {
     pub fn next_deadline(&self) -> Option<u64> {
         let fronts = self.lanes.iter().filter_map(Lane::front);
         fronts.map(|entry| entry.expires_at_ms).filter(|at| *at > 0).min()
+    }
+
+    /// When a message will have been held unsettled for as long as it may be.
+    #[inline]
+    pub fn ack_deadline(&self) -> Option<u64> {
+        let timeout_ms = self.config.consumer_timeout_ms?;
+        Some(self.outstanding.oldest()?.since_ms.saturating_add(timeout_ms))
+    }
+
+    /// Who holds messages longer than they may, each once.
+    pub fn overdue(&self, now_ms: u64) -> Vec<(ConnectionId, ConsumerKey)> {
+        let Some(timeout_ms) = self.config.consumer_timeout_ms else { return Vec::new() };
+        let is_over = |held: &Held| held.since_ms.saturating_add(timeout_ms) <= now_ms;
+        let mut holders = Vec::new();
+        for (_, held) in self.outstanding.iter().take_while(|(_, held)| is_over(held)) {
+            if !holders.contains(&held.consumer) {
+                holders.push(held.consumer);
+            }
+        }
+        let subscription = |slot: u32| Some(&self.consumers.get(slot)?.subscription);
+        let holders = holders.into_iter().filter_map(subscription);
+        holders.map(|subscription| (subscription.connection, subscription.key)).collect()
+    }
+
+    /// What the queue is set up to do.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// The queue in numbers.

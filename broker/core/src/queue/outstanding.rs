@@ -93,6 +93,15 @@ impl Outstanding {
             .chain(ring.filter_map(|(at, held)| Some((self.base + at as u64, held.as_ref()?))))
     }
 
+    /// The one that has been held the longest.
+    #[inline]
+    pub fn oldest(&self) -> Option<&Held> {
+        match self.stragglers.values().next() {
+            Some(held) => Some(held),
+            None => self.ring.front()?.as_ref(),
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.live

@@ -293,6 +293,11 @@ impl<Q: Clone + PartialEq> Channel<Q> {
         self.sources.get(slot).map(|source| (&source.queue, source.key))
     }
 
+    /// Whether the client has yet to settle something that came by `key`.
+    pub(super) fn holds(&self, key: ConsumerKey) -> bool {
+        self.sources.holds(key)
+    }
+
     /// Forgets a consumer that its queue has forgotten, and gives back its tag. What it holds stays outstanding.
     pub(super) fn forget_consumer(&mut self, key: ConsumerKey) -> Option<Box<str>> {
         let slot = slot_of(key);

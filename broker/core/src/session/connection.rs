@@ -220,6 +220,19 @@ impl<H: Host> Connection<H> {
         }
     }
 
+    /// A consumer, or the gets of a channel, held a message for longer than its queue allows: the channel ends.
+    pub fn ack_timed_out(&mut self, key: ConsumerKey, timeout_ms: u64, host: &mut H) {
+        let number = channel_of(key);
+        let holds = |channel: &Channel<H::Queue>| !channel.closing && channel.holds(key);
+        if self.phase == Phase::Running && self.channels.get(&number).is_some_and(|channel| holds(channel)) {
+            let fault = Fault::precondition_failed(format!(
+                "delivery acknowledgement on channel {number} timed out. Timeout value used: {timeout_ms} ms. This \
+                 timeout value can be configured, see consumers doc guide to learn more"
+            ));
+            self.fail_channel(number, Failure::of_none(fault), host);
+        }
+    }
+
     /// The store has synced up to `durable`: publishes are confirmed and held replies let go.
     pub fn durable_advanced(&mut self, durable: Ticket) {
         if durable <= self.durable {

@@ -218,6 +218,11 @@ impl<Q: Clone + PartialEq> Sources<Q> {
         self.slots.get(slot as usize)?.as_ref()
     }
 
+    /// Whether something that came by `key` is not settled.
+    pub(super) fn holds(&self, key: ConsumerKey) -> bool {
+        self.slots.iter().flatten().any(|source| source.key == key && source.unacked > 0)
+    }
+
     /// Notes a delivery that has to be settled.
     #[inline]
     pub(super) fn delivered(&mut self, slot: u32) {

@@ -24,7 +24,7 @@ pub struct ExchangeDefinition {
     pub user: String,
 }
 
-/// What an exchange does beyond its kind. Its arguments say so; policies will.
+/// What an exchange does beyond its kind. Its arguments and policies say so.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExchangeOptions {
     /// Where messages go that no binding matches; the exchange need not exist.

@@ -11,6 +11,7 @@ mod definitions;
 mod equivalence;
 mod faults;
 mod named;
+mod policies;
 mod records;
 mod routing;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 pub use self::definitions::{
     BindingDefinition, DestinationName, ExchangeDefinition, ExchangeOptions, QueueDefinition,
 };
+pub use self::policies::PolicyEffect;
 pub use self::records::record_prefix;
 pub use self::routing::{RouteScratch, extra_routing_keys, without_bcc};
 pub use self::topology::{Change, Declarer, QueueCheck, RemovedQueue, Restored, Topology};

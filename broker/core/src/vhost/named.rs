@@ -61,6 +61,17 @@ impl<T> Named<T> {
     }
 
     /// In the order of their indices.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().flatten()
+    }
+
+    /// With their indices.
+    pub fn indexed_mut(&mut self) -> impl Iterator<Item = (u32, &mut T)> {
+        let slots = self.slots.iter_mut().enumerate();
+        slots.filter_map(|(index, slot)| Some((index as u32, slot.as_mut()?)))
+    }
+
+    /// In the order of their indices.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().flatten()
     }

@@ -4,6 +4,7 @@
 //! topology/  vhost  "exchange"  name
 //! topology/  vhost  "queue"     name
 //! topology/  vhost  "binding"   source  "queue" or "exchange"  destination  routing key  arguments
+//! topology/  vhost  "policy" or "operator_policy"  name
 //! ```
 //!
 //! One vhost's records are one range of keys. Keys are only compared; everything that is read back is in the value.
@@ -16,6 +17,7 @@ use super::definitions::{
 };
 use super::faults;
 use crate::exchange::ExchangeKind;
+use crate::policy::{Policy, PolicyKind, Proposal};
 use crate::queue::arguments::QueueOptions;
 use crate::record::{self, Record, RecordError, damaged, read_json};
 
@@ -29,6 +31,14 @@ pub(crate) enum Stored {
     Exchange(ExchangeDefinition),
     Queue(QueueDefinition),
     Binding(BindingDefinition),
+    Policy(PolicyKind, Policy),
+}
+
+#[derive(Serialize, Deserialize)]
+struct PolicyRecord {
+    name: String,
+    #[serde(flatten)]
+    proposal: Proposal,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -109,6 +119,15 @@ pub(crate) fn remove_binding(vhost: &str, definition: &BindingDefinition) -> Rec
     Record::remove(binding_key(vhost, definition))
 }
 
+pub(crate) fn put_policy(vhost: &str, kind: PolicyKind, policy: &Policy) -> Record {
+    let content = PolicyRecord { name: policy.name.clone(), proposal: policy.proposal() };
+    Record::put_json(policy_key(vhost, kind, &policy.name), VERSION, &content)
+}
+
+pub(crate) fn remove_policy(vhost: &str, kind: PolicyKind, name: &str) -> Record {
+    Record::remove(policy_key(vhost, kind, name))
+}
+
 /// Reads a record back; `None` for one that is not part of this vhost's topology.
 pub(crate) fn read(vhost: &str, key: &[u8], value: &[u8]) -> Result<Option<Stored>, RecordError> {
     let Some(rest) = key.strip_prefix(&*record_prefix(vhost)) else { return Ok(None) };
@@ -122,8 +141,14 @@ pub(crate) fn read(vhost: &str, key: &[u8], value: &[u8]) -> Result<Option<Store
         read_queue(vhost, key, read_json(key, VERSION, value)?).map(Stored::Queue)
     } else if is(BINDING) {
         read_binding(key, read_json(key, VERSION, value)?).map(Stored::Binding)
+    } else if let Some(kind) =
+        [PolicyKind::Policy, PolicyKind::Operator].into_iter().find(|kind| is(kind.name()))
+    {
+        let PolicyRecord { name, proposal } = read_json(key, VERSION, value)?;
+        let policy = Policy::new(kind, &name, &proposal).map_err(|error| damaged(key, error));
+        policy.map(|policy| Stored::Policy(kind, policy))
     } else {
-        Err(damaged(key, "it is neither an exchange nor a queue nor a binding"))
+        Err(damaged(key, "it is neither an exchange nor a queue nor a binding nor a policy"))
     };
     stored.map(Some)
 }
@@ -172,6 +197,10 @@ fn exchange_key(vhost: &str, name: &str) -> Vec<u8> {
 
 fn queue_key(vhost: &str, name: &str) -> Vec<u8> {
     record::key(KIND, &[vhost, QUEUE, name])
+}
+
+fn policy_key(vhost: &str, kind: PolicyKind, name: &str) -> Vec<u8> {
+    record::key(KIND, &[vhost, kind.name(), name])
 }
 
 fn binding_key(vhost: &str, definition: &BindingDefinition) -> Vec<u8> {

@@ -116,6 +116,7 @@ impl Vhost {
             uid: self.uid,
             random: [7; 16],
             default_kind: self.default_kind,
+            max_queues: None,
         };
         match self.topology.check_queue_declare(&request, &declarer)? {
             QueueCheck::Existing(definition, handle) => {

@@ -10,10 +10,13 @@ use super::definitions::{
 };
 use super::equivalence::{check_arguments, check_field};
 use super::named::Named;
+use super::policies::{exchange_options_with, queue_subject};
 use super::records::{self, Stored};
 use super::{faults, generated_queue_name, strip_cr_lf};
 use crate::exchange::{ExchangeKind, Matcher, Target, TargetKind};
 use crate::fault::Fault;
+use crate::limits::check_queue_count;
+use crate::policy::{Applied, Policies, Subject};
 use crate::queue::ConnectionId;
 use crate::queue::arguments::{QueueKind, QueueOptions, compared_arguments};
 use crate::record::{Record, RecordError, damaged};
@@ -25,9 +28,10 @@ use crate::session::host::{Binding, Destination, ExchangeDeclare, QueueDeclare};
 /// the order in which hash maps give out their entries.
 #[derive(Debug)]
 pub struct Topology<H> {
-    vhost: String,
+    pub(super) vhost: String,
     pub(super) exchanges: Named<Exchange>,
     pub(super) queues: Named<Queue<H>>,
+    pub(super) policies: Policies,
     bindings: Bindings,
     /// Indices of the queues that each connection owns.
     exclusive: HashMap<ConnectionId, Vec<u32>>,
@@ -39,6 +43,8 @@ pub(super) struct Exchange {
     pub definition: Box<ExchangeDefinition>,
     /// In force now; the definition keeps what was asked for.
     pub options: ExchangeOptions,
+    /// What policies make of it.
+    pub applied: Option<Box<Applied>>,
     pub matcher: Matcher,
     /// Bindings that lead away from it.
     outgoing: Vec<BindingId>,
@@ -51,6 +57,14 @@ pub(super) struct Queue<H> {
     pub handle: H,
     incoming: Vec<BindingId>,
     definition: Box<QueueDefinition>,
+    /// What policies make of it.
+    pub applied: Option<Box<Applied>>,
+}
+
+impl<H> Queue<H> {
+    pub fn definition(&self) -> &QueueDefinition {
+        &self.definition
+    }
 }
 
 /// Who declares a queue, and what a new one needs that only the shell can give.
@@ -64,6 +78,8 @@ pub struct Declarer<'a> {
     pub random: [u8; 16],
     /// What a queue is that says nothing of its type, where the vhost has a default that suits it.
     pub default_kind: Option<QueueKind>,
+    /// How many queues the vhost may have.
+    pub max_queues: Option<u64>,
 }
 
 /// What a queue declaration comes to.
@@ -109,6 +125,7 @@ impl<H> Topology<H> {
             vhost: vhost.to_owned(),
             exchanges: Named::default(),
             queues: Named::default(),
+            policies: Policies::default(),
             bindings: Bindings::default(),
             exclusive: HashMap::new(),
             generation: 0,
@@ -130,39 +147,45 @@ impl<H> Topology<H> {
         topology
     }
 
-    /// A vhost from its records, in any order; other records are passed over. `handle` is asked for every queue.
+    /// A vhost from its records, in any order; other records are passed over. `handle` is asked for every queue, given
+    /// the options that are in force for it.
     ///
     /// Its records are all those whose keys begin with [`super::record_prefix`].
     pub fn restore<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         vhost: &str,
         records: impl IntoIterator<Item = (K, V)>,
-        mut handle: impl FnMut(&QueueDefinition) -> H,
+        mut handle: impl FnMut(&QueueDefinition, &QueueOptions) -> H,
     ) -> Result<Restored<H>, RecordError> {
         let mut topology = Topology::new(vhost);
-        let mut bindings = Vec::new();
+        let (mut exchanges, mut queues, mut bindings) = (Vec::new(), Vec::new(), Vec::new());
         for (key, value) in records {
             let key = key.as_ref();
             match records::read(vhost, key, value.as_ref())? {
                 None => {}
-                Some(Stored::Exchange(definition)) => {
-                    if topology.exchanges.index(&definition.name).is_some() {
-                        return Err(damaged(key, "there is another such exchange"));
-                    }
-                    let resource = faults::exchange(&definition.name, vhost);
-                    let options = ExchangeOptions::parse(&resource, &definition.arguments)
-                        .map_err(|fault| damaged(key, fault.text))?;
-                    topology.insert_exchange(definition, options);
-                }
-                Some(Stored::Queue(definition)) => {
-                    if topology.queues.index(&definition.name).is_some() {
-                        return Err(damaged(key, "there is another such queue"));
-                    }
-                    let handle = handle(&definition);
-                    topology.insert_queue(Box::new(definition), handle);
-                }
+                Some(Stored::Exchange(definition)) => exchanges.push((key.to_vec(), definition)),
+                Some(Stored::Queue(definition)) => queues.push((key.to_vec(), definition)),
                 Some(Stored::Binding(definition)) => bindings.push(definition),
+                Some(Stored::Policy(kind, policy)) => topology.policies.put(kind, policy),
             }
         }
+        for (key, definition) in exchanges {
+            if topology.exchanges.index(&definition.name).is_some() {
+                return Err(damaged(&key, "there is another such exchange"));
+            }
+            let resource = faults::exchange(&definition.name, vhost);
+            let options = ExchangeOptions::parse(&resource, &definition.arguments)
+                .map_err(|fault| damaged(&key, fault.text))?;
+            topology.insert_exchange(definition, options);
+        }
+        for (key, definition) in queues {
+            if topology.queues.index(&definition.name).is_some() {
+                return Err(damaged(&key, "there is another such queue"));
+            }
+            let handle = handle(&definition, &topology.options_in_force(&definition));
+            topology.insert_queue(Box::new(definition), handle);
+        }
+        // What every vhost begins with was there before its policies were.
+        topology.apply_policies(|_, _, _| ());
         let mut dangling = Vec::new();
         for definition in bindings {
             match topology.resolve(&definition.as_binding()) {
@@ -297,6 +320,7 @@ impl<H> Topology<H> {
         if name.starts_with(RESERVED) && !is_generated {
             return Err(faults::reserved_name("queue", &name));
         }
+        check_queue_count(&self.vhost, &name, self.queues.len(), declarer.max_queues)?;
         let options = QueueOptions::parse(&resource, &arguments)?;
         if options.kind == QueueKind::Quorum {
             check_quorum(&resource, request, is_generated)?;
@@ -322,7 +346,8 @@ impl<H> Topology<H> {
         }
         let name = definition.name.clone();
         let owner = definition.exclusive_owner;
-        let index = self.queues.insert(&name, Queue { handle, incoming: Vec::new(), definition });
+        let applied = self.policies.apply(queue_subject(&definition));
+        let index = self.queues.insert(&name, Queue { handle, incoming: Vec::new(), definition, applied });
         if let Some(owner) = owner {
             self.exclusive.entry(owner).or_default().push(index);
         }
@@ -470,6 +495,10 @@ impl<H> Topology<H> {
         self.generation
     }
 
+    pub(super) fn routes_changed(&mut self) {
+        self.generation += 1;
+    }
+
     pub(super) fn exchange_resource(&self, name: &str) -> String {
         faults::exchange(name, &self.vhost)
     }
@@ -478,11 +507,15 @@ impl<H> Topology<H> {
         faults::queue(name, &self.vhost)
     }
 
-    fn insert_exchange(&mut self, definition: ExchangeDefinition, options: ExchangeOptions) {
+    /// `declared` is what the definition's arguments ask for.
+    fn insert_exchange(&mut self, definition: ExchangeDefinition, declared: ExchangeOptions) {
         let matcher = Matcher::new(definition.kind);
         let name = definition.name.clone();
+        let applied = self.policies.apply(Subject::Exchange(&name));
+        let options = exchange_options_with(&definition, declared, applied.as_deref());
         let definition = Box::new(definition);
-        let exchange = Exchange { definition, options, matcher, outgoing: Vec::new(), incoming: Vec::new() };
+        let exchange =
+            Exchange { definition, options, applied, matcher, outgoing: Vec::new(), incoming: Vec::new() };
         self.exchanges.insert(&name, exchange);
         self.generation += 1;
     }

@@ -393,3 +393,63 @@ fn nobody_consumes_exclusively_where_consumers_take_turns() {
     assert_eq!(rig.subscribe(1, 0, true), Err(Refused::InExclusiveUse));
     assert!(rig.subscribe(2, 0, false).is_ok());
 }
+
+#[test]
+fn a_lowered_length_limit_drops_the_oldest_at_once() {
+    let mut rig = Rig::new(durable());
+    rig.publish("a b c d");
+    rig.machine
+        .reconfigure(Config { max_length: Some(2), dead_letters: true, ..Config::default() }, &mut rig.world);
+    assert_eq!(rig.world.dead, [("a".to_owned(), DeadReason::MaxLen), ("b".to_owned(), DeadReason::MaxLen)]);
+    assert_eq!(rig.machine.ready(), 2);
+    rig.publish("e");
+    assert_eq!(rig.world.stored.len(), 5, "it is as durable as before, and the dead are told elsewhere");
+    assert_eq!(rig.machine.ready(), 2);
+}
+
+#[test]
+fn a_queue_that_refuses_drops_nothing_when_its_limit_is_lowered() {
+    let mut rig = Rig::new(durable());
+    rig.publish("a b c");
+    let config = Config { max_length: Some(1), overflow: Overflow::RejectPublish, ..Config::default() };
+    rig.machine.reconfigure(config, &mut rig.world);
+    assert_eq!(rig.machine.ready(), 3);
+    assert_eq!(rig.publish_with("d", PERSISTENT), Published::Rejected);
+}
+
+#[test]
+fn a_new_time_to_live_is_for_messages_to_come() {
+    let mut rig = Rig::new(durable());
+    rig.publish("a");
+    rig.machine.reconfigure(Config { message_ttl_ms: Some(10), ..Config::default() }, &mut rig.world);
+    rig.publish("b");
+    assert_eq!(rig.machine.next_deadline(), None, "the one in front waits for ever");
+    let consumer = rig.consume(1, 1);
+    assert_eq!(rig.delivered(), "a");
+    assert_eq!(rig.machine.next_deadline(), Some(1010));
+    rig.meta.now_ms = 1011;
+    rig.settle(consumer, Settle::Ack, &[0]);
+    assert_eq!(rig.delivered(), "");
+}
+
+#[test]
+fn whoever_holds_a_message_too_long_is_named_once() {
+    let mut rig = Rig::new(Config { consumer_timeout_ms: Some(100), ..durable() });
+    rig.publish("a b");
+    assert_eq!(rig.machine.ack_deadline(), None);
+    let first = rig.consume(1, 2);
+    assert_eq!(rig.machine.ack_deadline(), Some(1100));
+    rig.meta.now_ms = 1050;
+    rig.publish("c");
+    rig.consume(2, 1);
+    assert_eq!(rig.machine.overdue(1099), []);
+    assert_eq!(rig.machine.overdue(1100), [(ConnectionId(1), ConsumerKey(1))]);
+    assert_eq!(
+        rig.machine.overdue(1150),
+        [(ConnectionId(1), ConsumerKey(1)), (ConnectionId(1), ConsumerKey(2))]
+    );
+    rig.settle(first, Settle::Ack, &[0, 1]);
+    assert_eq!(rig.machine.ack_deadline(), Some(1150));
+    rig.machine.reconfigure(Config::default(), &mut rig.world);
+    assert_eq!((rig.machine.ack_deadline(), rig.machine.overdue(9999)), (None, Vec::new()));
+}

@@ -485,3 +485,24 @@ fn direct_replies_are_refused_where_they_cannot_work() {
         (60, 40),
     );
 }
+
+#[test]
+fn a_message_held_too_long_ends_its_channel() {
+    let mut client = Client::on_channel();
+    let consumer = client.consume("q", "c", false);
+    client.connection.ack_timed_out(consumer, 1000, &mut client.host);
+    assert!(client.received().is_empty(), "it holds nothing");
+    client.deliver(consumer, [10]);
+    client.received();
+    client.connection.ack_timed_out(consumer, 1000, &mut client.host);
+    assert_eq!(
+        client.received(),
+        [
+            "1 ChannelClose { reply_code: 406, reply_text: \"PRECONDITION_FAILED - delivery acknowledgement on channel 1 \
+          timed out. Timeout value used: 1000 ms. This timeout value can be configured, see consumers doc guide to \
+          learn more\", class_id: 0, method_id: 0 }"
+        ]
+    );
+    client.connection.ack_timed_out(consumer, 1000, &mut client.host);
+    assert!(client.received().is_empty(), "it is closed already");
+}

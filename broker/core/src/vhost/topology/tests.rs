@@ -467,7 +467,7 @@ fn durable_content(topology: &Topology<String>) -> BTreeSet<String> {
 
 #[track_caller]
 fn assert_round_trip(vhost: &Vhost) {
-    let restored = Topology::restore("/", &vhost.stored, |definition| definition.name.clone()).unwrap();
+    let restored = Topology::restore("/", &vhost.stored, |definition, _| definition.name.clone()).unwrap();
     assert_eq!(restored.dangling, []);
     let topology = restored.topology;
     assert_eq!(durable_content(&topology), durable_content(&vhost.topology));
@@ -509,7 +509,7 @@ fn one_vhosts_records_have_a_prefix_of_their_own() {
     vhost.exchange("x", "direct", "durable", no_arguments()).unwrap();
     assert_eq!(vhost.stored.len(), 3);
     assert!(vhost.stored.keys().all(|key| key.starts_with(&super::super::record_prefix("/"))));
-    let other = Topology::restore("//", &vhost.stored, |definition| definition.name.clone()).unwrap();
+    let other = Topology::restore("//", &vhost.stored, |definition, _| definition.name.clone()).unwrap();
     assert_eq!(durable_content(&other.topology), durable_content(&Topology::new("//")));
 }
 
@@ -555,7 +555,7 @@ fn damaged_records_are_reported_and_lost_ones_leave_no_dangling_bindings() {
     vhost.queue("q", "durable", no_arguments()).unwrap();
     vhost.bind("amq.direct", "q", "k");
     let restore = |records: &std::collections::BTreeMap<Vec<u8>, Vec<u8>>| {
-        Topology::restore("/", records, |definition| definition.name.clone())
+        Topology::restore("/", records, |definition, _| definition.name.clone())
     };
     let queue_key = vhost.stored.keys().next().unwrap().clone();
 
