@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Scenarios: publish, lag, queues, drain, recover, purge, which are the default, and lag100k, queueslag, drain100,
-//! mixed (a queue that nobody consumes between others that are). CPU is user and system time of all
-//! threads, RocksDB's included, until the data directory is closed. Wall-clock rates on a shared machine mean little.
+//! mixed (a queue that nobody consumes between others that are), latency (each batch confirmed before the next). CPU is
+//! user and system time of all threads, RocksDB's included, until the data directory is closed. Wall-clock rates on a
+//! shared machine mean little.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -32,7 +32,8 @@ use crate::alarm::Alarms;
 use crate::clock;
 use crate::config::{Config, SyncPolicy};
 use crate::connections::Connections;
-use crate::deadlines::Deadlines;
+use crate::deadlines::{Deadlines, Whose};
+use crate::delayed::DelayedExchange;
 use crate::metrics::Metrics;
 use crate::net::{listener, tls};
 use crate::outbox::Notice;
@@ -58,6 +59,8 @@ pub struct Broker {
     /// Moves with every change of topology or permissions: what connections remember is out of date then.
     generation: AtomicU64,
     next_uid: AtomicU64,
+    /// By uid.
+    delayed: RwLock<HashMap<u64, Arc<DelayedExchange>>>,
     connections: Connections,
     replies: Replies,
     metrics: Metrics,
@@ -109,6 +112,7 @@ impl Broker {
         for vhost in broker.all_vhosts() {
             vhost.queues().iter().for_each(|cell| cell.start());
         }
+        broker.delayed.read().values().for_each(|exchange| exchange.start());
         let (queues, messages) = broker.count_messages();
         let recovered = Recovered { queues, messages, clean, took: began.elapsed() };
 
@@ -162,6 +166,7 @@ impl Broker {
             vhosts: RwLock::default(),
             generation: AtomicU64::new(1),
             next_uid: AtomicU64::new(1),
+            delayed: RwLock::default(),
             connections: Connections::default(),
             replies: Replies::default(),
             metrics: Metrics::default(),
@@ -318,6 +323,11 @@ impl Broker {
         self.vhosts.read().get(name).cloned()
     }
 
+    /// The delayed exchange of this uid, as long as it exists.
+    pub fn delayed_exchange(&self, uid: u64) -> Option<Arc<DelayedExchange>> {
+        self.delayed.read().get(&uid).cloned()
+    }
+
     /// All vhosts, by name.
     pub fn all_vhosts(&self) -> Vec<Arc<Vhost>> {
         let mut all: Vec<Arc<Vhost>> = self.vhosts.read().values().cloned().collect();
@@ -413,10 +423,19 @@ async fn watch_deadlines(broker: Arc<Broker>) {
     loop {
         broker.shared.deadlines.wait(clock::now_ms()).await;
         for (at, note) in broker.shared.deadlines.take_due(clock::now_ms()).into_iter().enumerate() {
-            if let Some(cell) = note.cell.upgrade()
-                && cell.tick(note.at_ms)
-            {
-                broker.delete_expired_queue(&cell);
+            match note.whose {
+                Whose::Queue(cell) => {
+                    if let Some(cell) = cell.upgrade()
+                        && cell.tick(note.at_ms)
+                    {
+                        broker.delete_expired_queue(&cell);
+                    }
+                }
+                Whose::Delayed(exchange) => {
+                    if let Some(exchange) = exchange.upgrade() {
+                        exchange.tick(note.at_ms);
+                    }
+                }
             }
             if at % DEADLINES_PER_TURN == 0 {
                 tokio::task::yield_now().await;

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
 use leveret_core::dead_letter::{DeadLetter, DeadLetterTarget};
+use leveret_core::delayed::Delay;
 use leveret_core::message::Message;
 use leveret_core::queue::DeadReason;
 use leveret_core::vhost::RouteScratch;
@@ -17,6 +18,7 @@ use parking_lot::Mutex;
 use tracing::debug;
 
 use crate::clock;
+use crate::delayed::DelayedExchange;
 use crate::queue_host::QueueCell;
 use crate::store::{LoadSink, Loaded};
 use crate::transfer::Transfer;
@@ -54,17 +56,27 @@ pub fn send_on_all(dead: Vec<(Arc<QueueCell>, Vec<Dead>)>) {
 /// Sends on some messages and returns what dies of that.
 fn send_batch(source: &Arc<QueueCell>, dead: &[Dead]) -> Vec<(Arc<QueueCell>, Vec<Dead>)> {
     let mut transfer = Transfer::new(dead.len());
+    let mut held = Vec::new();
     if let Some(target) = source.dead_letter_target() {
-        route(source, &target, dead, &mut transfer);
+        held = route(source, &target, dead, &mut transfer);
     }
     let stored = dead.iter().filter(|dead| dead.stored).map(|dead| (dead.lane, dead.position));
-    transfer.carry_out(source.store(), |_| source.settle_stored(stored)).dead
+    let leave = |_: &[bool]| {
+        let held = held.into_iter().map(|(exchange, due_ms, message)| exchange.take_over(due_ms, message));
+        held.max().unwrap_or_default().max(source.settle_stored(stored))
+    };
+    transfer.carry_out(source.store(), leave).dead
 }
 
+/// A message that a delayed exchange holds back, and until when.
+type Held = (Arc<DelayedExchange>, u64, Message);
+
 /// Finds the queues that dead messages go to; each queue gets its messages in the order in which they died.
-fn route(source: &QueueCell, target: &DeadLetterTarget, dead: &[Dead], transfer: &mut Transfer) {
-    let Some(broker) = source.broker() else { return };
-    let Some(vhost) = broker.vhost(source.vhost()) else { return };
+/// Returns what delayed exchanges hold back, each message until its moment.
+fn route(source: &QueueCell, target: &DeadLetterTarget, dead: &[Dead], transfer: &mut Transfer) -> Vec<Held> {
+    let mut held = Vec::new();
+    let Some(broker) = source.broker() else { return held };
+    let Some(vhost) = broker.vhost(source.vhost()) else { return held };
     if target.makes_queue
         && let Some(queue) = &target.routing_key
     {
@@ -79,6 +91,12 @@ fn route(source: &QueueCell, target: &DeadLetterTarget, dead: &[Dead], transfer:
         let letter = DeadLetter::new(message, source.name(), dead.reason, now_ms, target);
         let keys: Vec<&str> = letter.routing_keys.iter().map(String::as_str).collect();
         topology.route_dead_letter(&target.exchange, &keys, letter.headers(), &mut scratch, &mut found);
+        if let Some(delay) = Delay::of(letter.headers()).filter(|_| !scratch.holding().is_empty()) {
+            let due_ms = delay.due_ms(now_ms);
+            for exchange in scratch.holding().iter().filter_map(|uid| broker.delayed_exchange(*uid)) {
+                held.push((exchange, due_ms, letter.message.clone()));
+            }
+        }
         for cell in found.drain(..) {
             if letter.is_cycle(cell.name()) {
                 debug!(queue = %cell.name(), vhost = %cell.vhost(), "dropped a dead letter that goes round");
@@ -87,6 +105,7 @@ fn route(source: &QueueCell, target: &DeadLetterTarget, dead: &[Dead], transfer:
             transfer.add(cell, index, letter.message.clone());
         }
     }
+    held
 }
 
 /// Asks the store for messages that it alone has, to send them on when they come.

@@ -1,4 +1,5 @@
-//! When which queue has to be looked at: messages that expire, queues that nobody uses.
+//! When which queue or delayed exchange has to be looked at: messages that expire or become due, queues that nobody
+//! uses.
 //!
 //! A queue is noted here with the earliest moment at which something of it is over, when that is earlier than what it
 //! is noted with already; a queue where nothing ever expires is never noted. Notes that were overtaken stay until
@@ -12,6 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::delayed::DelayedExchange;
 use crate::queue_host::QueueCell;
 
 /// The queues that wait for a moment, earliest first. The lock is a leaf.
@@ -21,11 +23,18 @@ pub struct Deadlines {
     changed: Notify,
 }
 
-/// A queue, and the moment at which to look at it.
+/// A moment, and what to look at then.
 #[derive(Debug)]
 pub struct Note {
     pub at_ms: u64,
-    pub cell: Weak<QueueCell>,
+    pub whose: Whose,
+}
+
+/// What can wait for a moment.
+#[derive(Debug)]
+pub enum Whose {
+    Queue(Weak<QueueCell>),
+    Delayed(Weak<DelayedExchange>),
 }
 
 impl Deadlines {
@@ -91,7 +100,7 @@ mod tests {
     #[test]
     fn what_is_due_comes_out_earliest_first() {
         let deadlines = Deadlines::default();
-        let add = |at_ms| deadlines.add(Note { at_ms, cell: Weak::new() });
+        let add = |at_ms| deadlines.add(Note { at_ms, whose: Whose::Queue(Weak::new()) });
         assert_eq!([add(30), add(10), add(20), add(5)], [true, true, false, true]);
         let due = |now_ms| -> Vec<u64> { deadlines.take_due(now_ms).iter().map(|note| note.at_ms).collect() };
         assert!(due(4).is_empty());

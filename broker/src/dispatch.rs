@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use hashbrown::HashMap;
 use leveret_core::auth::{Access, Resource, User, UserLimits};
+use leveret_core::delayed::Delay;
 use leveret_core::fault::Fault;
 use leveret_core::message::Message;
 use leveret_core::queue::{ConnectionId, Subscription};
@@ -24,7 +25,9 @@ use tokio::task::AbortHandle;
 use tracing::info;
 
 use crate::broker::{Broker, Vhost};
+use crate::clock;
 use crate::connections::ConnectionInfo;
+use crate::delayed::DelayedExchange;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::queue_host::{ChannelWindow, Link, Publish, QueueCell, SubscribeError};
@@ -59,6 +62,8 @@ pub struct ConnectionHost {
     consumers: HashMap<ConsumerKey, ConsumerState>,
     routes: RouteCache,
     groups: Groups,
+    /// Messages on their way into delayed exchanges since the last flush, with the moments at which they are due.
+    held: Vec<Holding>,
     /// The latest ticket that the store was asked to wake this connection for.
     awaited: Ticket,
     /// Published since the last flush: all, and those in confirm mode.
@@ -66,6 +71,9 @@ pub struct ConnectionHost {
     /// The login that is being checked.
     login: Option<AbortHandle>,
 }
+
+/// A delayed exchange, and what it is to hold until when.
+type Holding = (Arc<DelayedExchange>, Vec<(u64, Message)>);
 
 struct ChannelState {
     window: Arc<ChannelWindow>,
@@ -106,6 +114,7 @@ impl ConnectionHost {
             consumers: HashMap::new(),
             routes: RouteCache::default(),
             groups: Groups::default(),
+            held: Vec::new(),
             awaited: Ticket(0),
             published: (0, 0),
             login: None,
@@ -267,8 +276,9 @@ impl ConnectionHost {
         let (exchange, routing_key) = (message.exchange(), message.routing_key());
         self.check(Access::Write, Resource::Exchange(exchange))?;
         self.routes.forget_found();
-        let RouteCache { scratch, found, .. } = &mut self.routes;
+        let RouteCache { scratch, found, holding, .. } = &mut self.routes;
         vhost.route(message, scratch, found)?;
+        holding.extend_from_slice(scratch.holding());
         if let Some(user) = &self.user
             && user.has_topic_permissions(vhost.name())
             && vhost.is_topic_exchange(exchange)
@@ -279,6 +289,22 @@ impl ConnectionHost {
             self.routes.remember(message);
         }
         Ok(names_more_keys)
+    }
+
+    /// Notes a message for the delayed exchanges that are to hold it back.
+    #[cold]
+    fn hold(&mut self, message: &Message) {
+        let headers = message.properties().headers().unwrap_or_default();
+        let Some(delay) = Delay::of(headers) else { return };
+        let due_ms = delay.due_ms(clock::now_ms());
+        for uid in &self.routes.holding {
+            let Some(exchange) = self.broker.delayed_exchange(*uid) else { continue };
+            let held = (due_ms, message.clone());
+            match self.held.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &exchange)) {
+                Some((_, messages)) => messages.push(held),
+                None => self.held.push((exchange, vec![held])),
+            }
+        }
     }
 
     /// Takes care of a message that no queue gets: it may be a direct reply.
@@ -463,10 +489,19 @@ impl Host for ConnectionHost {
     }
 
     fn publish(&mut self, channel: u16, sequence: Option<u64>, message: Message) -> Result<Routed, Fault> {
-        let message = if self.route(&message)? { without_bcc(message) } else { message };
+        let names_more_keys = self.route(&message)?;
         self.published.0 += 1;
         self.published.1 += u64::from(sequence.is_some());
+        let is_held = !self.routes.holding.is_empty();
+        if is_held {
+            // As it came: it is routed when its time has come.
+            self.hold(&message);
+        }
+        let message = if names_more_keys { without_bcc(message) } else { message };
         let Some((last, others)) = self.routes.found.split_last() else {
+            if is_held {
+                return Ok(Routed::Yes);
+            }
             return Ok(self.publish_unrouted(&message));
         };
         let sequence = sequence.unwrap_or(0);
@@ -492,6 +527,9 @@ impl Host for ConnectionHost {
             self.metrics().published_confirm.fetch_add(in_confirm_mode, Ordering::Relaxed);
         }
         let messages = self.groups.flush(receipts);
+        for (exchange, messages) in self.held.drain(..) {
+            receipts.after = receipts.after.max(exchange.hold(messages.into_iter()));
+        }
         if messages > 0 {
             self.metrics().routed.fetch_add(messages, Ordering::Relaxed);
         }
@@ -624,6 +662,8 @@ struct RouteCache {
     /// The key of what `found` holds, so that a run of equal messages costs one comparison.
     found_key: Vec<u8>,
     found: Vec<Arc<QueueCell>>,
+    /// Delayed exchanges that hold the message back; never remembered, as its headers say so.
+    holding: Vec<u64>,
     scratch: RouteScratch,
     key: Vec<u8>,
 }
@@ -642,6 +682,7 @@ impl RouteCache {
             return false;
         };
         self.found.clear();
+        self.holding.clear();
         self.found.extend_from_slice(cells);
         std::mem::swap(&mut self.found_key, &mut self.key);
         true
@@ -650,6 +691,7 @@ impl RouteCache {
     fn forget_found(&mut self) {
         self.found_key.clear();
         self.found.clear();
+        self.holding.clear();
     }
 
     fn remember(&mut self, message: &Message) {

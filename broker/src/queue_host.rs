@@ -23,7 +23,7 @@ use tracing::warn;
 use crate::broker::Broker;
 use crate::clock;
 use crate::dead_letter::{self, Dead};
-use crate::deadlines::{Deadlines, Note, STEP_MS};
+use crate::deadlines::{Deadlines, Note, STEP_MS, Whose};
 use crate::outbox::{Notice, Outbox};
 use crate::store::{
     LoadRequest, LoadSink, Loaded, Pending, PendingSource, QueueUid, RecoveredLane, Store, Wake,
@@ -722,7 +722,7 @@ impl QueueCell {
             return false;
         }
         state.scheduled_ms = at_ms;
-        self.shared.deadlines.add(Note { at_ms, cell: self.this.clone() })
+        self.shared.deadlines.add(Note { at_ms, whose: Whose::Queue(self.this.clone()) })
     }
 
     fn meta(&self) -> Meta {

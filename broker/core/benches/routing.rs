@@ -157,7 +157,7 @@ fn build(
             internal: false,
             arguments: RawTable::empty(),
         };
-        topology.declare_exchange(&request, "").expect("a new exchange");
+        topology.declare_exchange(&request, "", 0).expect("a new exchange");
     }
     for number in 0..bindings.div_ceil(10) {
         let request = QueueDeclare {

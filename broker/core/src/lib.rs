@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod dead_letter;
+pub mod delayed;
 pub mod exchange;
 pub mod fault;
 pub mod limits;

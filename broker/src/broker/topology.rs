@@ -17,7 +17,7 @@ use leveret_core::queue::arguments::{QueueKind, QueueOptions};
 use leveret_core::record::Record;
 use leveret_core::session::host::{Binding, ExchangeDeclare, QueueDeclare, QueueDeclared, Ticket};
 use leveret_core::vhost::{
-    Change, Declarer, QueueCheck, QueueDefinition, RouteScratch, Topology, record_prefix,
+    Change, Declarer, QueueCheck, QueueDefinition, RouteScratch, Topology, record_prefix, strip_cr_lf,
 };
 use leveret_core::vhosts::DefaultQueueType;
 use leveret_protocol::table::Table;
@@ -25,6 +25,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tracing::{info, warn};
 
 use super::Broker;
+use crate::delayed::{DelayedExchange, Held};
 use crate::dispatch::describe;
 use crate::queue_host::{DeleteRefused, QueueCell};
 use crate::store::RecoveredLane;
@@ -116,15 +117,20 @@ impl Broker {
             self.vhost_records.read().iter().map(|vhost| vhost.name.as_str().into()).collect();
         // First the definitions, then one look into the store for all durable queues, then the queues.
         let mut uids = Vec::new();
+        let mut delayed = Vec::new();
         for name in &names {
             let restored =
                 Topology::restore(name, of_vhost(meta, name), |definition, _| uids.push(definition.uid))
                     .with_context(|| format!("cannot restore vhost '{name}'"))?;
+            for exchange in restored.topology.exchanges().filter(|exchange| exchange.uid != 0) {
+                delayed.push((exchange.uid, name.clone(), exchange.name.as_str().into()));
+            }
             if !restored.dangling.is_empty() {
                 warn!(vhost = %name, bindings = restored.dangling.len(), "dropped bindings of what does not exist");
                 self.store.write_meta(restored.dangling);
             }
         }
+        uids.extend(delayed.iter().map(|(uid, ..)| *uid));
         self.next_uid.store(uids.iter().max().map_or(1, |uid| uid + 1), Ordering::Relaxed);
         let mut lanes = self.store.recover_queues(&uids)?;
         for name in names {
@@ -135,6 +141,9 @@ impl Broker {
             .with_context(|| format!("cannot restore vhost '{name}'"))?
             .topology;
             self.add_vhost(name, topology);
+        }
+        for (uid, vhost, name) in delayed {
+            self.add_delayed_exchange(uid, vhost, name);
         }
         Ok(())
     }
@@ -170,8 +179,15 @@ impl Broker {
     ) -> Result<Ticket, Fault> {
         let mut topology = vhost.topology_mut()?;
         let generation = topology.generation();
-        let change = topology.declare_exchange(request, user)?;
+        let uid = self.next_uid.fetch_add(1, Ordering::Relaxed);
+        let change = topology.declare_exchange(request, user, uid)?;
         let changed = topology.generation() != generation;
+        if changed
+            && let Some(exchange) = topology.exchange(&strip_cr_lf(request.exchange))
+            && exchange.uid == uid
+        {
+            self.add_delayed_exchange(uid, vhost.name.clone(), exchange.name.as_str().into());
+        }
         Ok(self.carry_out(change, changed))
     }
 
@@ -386,12 +402,27 @@ impl Broker {
         if cell.was_stored() { after.max(self.store.delete_queue(cell.uid())) } else { after }
     }
 
+    fn add_delayed_exchange(&self, uid: u64, vhost: Arc<str>, name: Arc<str>) {
+        let (messages, bytes) = self.store.delayed_volume(uid);
+        let held = Held { messages, bytes };
+        let exchange = DelayedExchange::new(uid, vhost, name, self.shared.clone(), held);
+        self.delayed.write().insert(uid, exchange);
+    }
+
+    /// Drops what a delayed exchange holds that was deleted.
+    pub fn remove_delayed_exchange(&self, uid: u64) -> Ticket {
+        let Some(exchange) = self.delayed.write().remove(&uid) else { return Ticket(0) };
+        exchange.delete();
+        self.store.delete_queue(uid)
+    }
+
     /// Stores what a change calls for and lets connections forget what they remember.
     pub(super) fn carry_out(&self, change: Change, routes_changed: bool) -> Ticket {
         if routes_changed {
             self.changed();
         }
-        self.write_records(change.records)
+        let dropped = change.delayed_removed.iter().map(|uid| self.remove_delayed_exchange(*uid)).max();
+        self.write_records(change.records).max(dropped.unwrap_or_default())
     }
 
     /// Stores records, if there are any.

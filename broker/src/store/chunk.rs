@@ -482,7 +482,7 @@ impl StoredMessage<'_> {
 
 /// Seven bits a byte, lowest first.
 #[inline]
-fn push_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -491,7 +491,7 @@ fn push_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 #[derive(Debug)]
-struct Input<'a>(&'a [u8]);
+pub(super) struct Input<'a>(pub &'a [u8]);
 
 impl<'a> Input<'a> {
     #[inline]
@@ -502,7 +502,7 @@ impl<'a> Input<'a> {
     }
 
     #[inline]
-    fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], Damaged> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], Damaged> {
         let (taken, rest) = self.0.split_first_chunk::<N>().ok_or(Damaged("a stored value is cut short"))?;
         self.0 = rest;
         Ok(taken)
@@ -533,7 +533,7 @@ impl<'a> Input<'a> {
         Err(Damaged("a stored number overflows"))
     }
 
-    fn varint_u32(&mut self) -> Result<u32, Damaged> {
+    pub(super) fn varint_u32(&mut self) -> Result<u32, Damaged> {
         u32::try_from(self.varint()?).map_err(|_| Damaged("a stored number overflows"))
     }
 }

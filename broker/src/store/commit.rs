@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! batch … batch │ batch                                            written after all others, in one piece
-//! appends       │ settled positions ─ appends of transfers ─ deletions ─ records
+//! appends       │ settled positions ─ appends of transfers ─ delayed messages that left ─ deletions ─ records
 //! ```
 
 use std::fs::File;
@@ -24,6 +24,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use rocksdb::WriteBatch;
 
 use super::chunk::{CHUNK_POSITIONS_MAX, ChunkMeta, ChunkWriter, Volume};
+use super::delayed::{self, DelayedChanges};
 use super::keys::{self, IdxKey, IdxRange, Kind};
 use super::lane::{Lane, window_chunks_max};
 use super::load::Loads;
@@ -78,6 +79,8 @@ pub(super) struct Shared {
     pub written_chunk_id: AtomicU64,
     /// Bytes in `log` of chunks with live messages.
     pub live_log_bytes: AtomicU64,
+    /// See [`super::Store::next_delayed_id`].
+    pub next_delayed_id: AtomicU64,
     pub stats: Stats,
     /// Writes until one fails on purpose; 0 when none is to.
     pub writes_until_failure: AtomicU64,
@@ -154,7 +157,8 @@ impl Stats {
 }
 
 impl Shared {
-    pub(super) fn new(sync_mode: SyncMode) -> Shared {
+    /// `next_id` is above all ids given in earlier lives.
+    pub(super) fn new(sync_mode: SyncMode, next_id: u64) -> Shared {
         Shared {
             sync_mode,
             collecting: RwLock::new(()),
@@ -185,6 +189,7 @@ impl Shared {
             reclaim: Reclaim::default(),
             written_chunk_id: AtomicU64::new(0),
             live_log_bytes: AtomicU64::new(0),
+            next_delayed_id: AtomicU64::new(next_id),
             stats: Stats::default(),
             writes_until_failure: AtomicU64::new(0),
         }
@@ -463,6 +468,8 @@ pub(super) struct Queues {
     lanes: usize,
     /// Lanes whose state has to be written.
     changed: Vec<(QueueUid, u8)>,
+    /// What delayed exchanges hold.
+    pub delayed: hashbrown::HashMap<QueueUid, Volume>,
 }
 
 impl Queues {
@@ -653,13 +660,16 @@ impl Writer<'_> {
             self.settled.extend(pending.settled.iter().map(|(lane, range)| (*uid, *lane, range.clone())));
             if !pending.transfers {
                 self.append(&mut queues, *uid, pending)?;
+                self.hold(&mut queues, *uid, pending)?;
             }
         }
         self.settle(&mut queues)?;
         for (uid, pending) in &mut taken {
             if pending.transfers {
                 self.append(&mut queues, *uid, pending)?;
+                self.hold(&mut queues, *uid, pending)?;
             }
+            self.depart(&mut queues, *uid, pending);
         }
         self.recycle(&mut taken);
         self.taken = taken;
@@ -797,6 +807,42 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Adds what a delayed exchange takes in to the batch.
+    fn hold(&mut self, queues: &mut Queues, uid: QueueUid, pending: &mut Pending) -> Result<(), StoreError> {
+        let DelayedChanges { purge, added, .. } = &mut pending.delayed;
+        if !*purge && added.is_empty() {
+            return Ok(());
+        }
+        let output = &mut self.output;
+        let volume = queues.delayed.entry(uid).or_default();
+        let family = output.rocks.delayed();
+        if *purge {
+            let (start, end) = delayed::range_of(uid);
+            output.batch.delete_range_cf(family, start, end);
+            *volume = Volume::default();
+        }
+        for delayed in added.drain(..) {
+            delayed::encode_message(&delayed.message, &mut output.value);
+            output.batch.put_cf(family, delayed::encode_key(uid, delayed.key), &output.value);
+            volume.add(Volume { messages: 1, bytes: delayed.message.body().len() as u64 });
+        }
+        output.put_delayed_volume(uid, *volume);
+        output.needs_sync = true;
+        output.write_if_large()
+    }
+
+    /// Adds what leaves a delayed exchange to the last batch, where also is what it becomes in queues.
+    fn depart(&mut self, queues: &mut Queues, uid: QueueUid, pending: &mut Pending) {
+        let removed = &mut pending.delayed.removed;
+        // A deleted exchange is unknown.
+        let Some(volume) = queues.delayed.get_mut(&uid).filter(|_| !removed.is_empty()) else { return };
+        for (key, bytes) in removed.drain(..) {
+            self.output.batch.delete_cf(self.output.rocks.delayed(), delayed::encode_key(uid, key));
+            volume.subtract(Volume { messages: 1, bytes });
+        }
+        self.output.put_delayed_volume(uid, *volume);
+    }
+
     /// Adds what this generation settles to its last batch.
     fn settle(&mut self, queues: &mut Queues) -> Result<(), StoreError> {
         let max = window_chunks_max(queues.lanes);
@@ -913,6 +959,14 @@ impl Writer<'_> {
 
     fn delete_queues(&mut self, queues: &mut Queues) {
         for uid in self.deleted.drain(..) {
+            if queues.delayed.remove(&uid).is_some() {
+                let Output { batch, rocks, needs_sync, .. } = &mut self.output;
+                let (start, end) = delayed::range_of(uid);
+                batch.delete_range_cf(rocks.delayed(), start, end);
+                batch.delete_cf(rocks.meta(), keys::delayed(uid));
+                *needs_sync = true;
+                continue;
+            }
             let Some(lanes) = queues.map.remove(&uid) else { continue };
             queues.lanes -= lanes.len();
             self.output.needs_sync = true;
@@ -992,6 +1046,15 @@ impl Output<'_> {
 
         let window = window_chunks_max(queues.lanes);
         queues.lane_or_new(uid, lane, kind).push(meta, window);
+        self.write_if_large()
+    }
+
+    /// Adds how much a delayed exchange holds, in the batch that changes it.
+    fn put_delayed_volume(&mut self, uid: QueueUid, volume: Volume) {
+        self.batch.put_cf(self.rocks.meta(), keys::delayed(uid), delayed::encode_volume(volume));
+    }
+
+    fn write_if_large(&mut self) -> Result<(), StoreError> {
         if !self.is_last && self.batch.size_in_bytes() >= BATCH_BYTES_MAX { self.write() } else { Ok(()) }
     }
 

@@ -1,13 +1,15 @@
-//! The keys of the three column families. Integers are big-endian, so that keys sort as the numbers do.
+//! The keys of the column families. Integers are big-endian, so that keys sort as the numbers do.
 //!
 //! ```text
 //! meta   00 'e'                                   the boot epoch
 //!        00 'c'                                   present after a clean shutdown
 //!        00 'q' uid:8 lane:1                      state of one lane of a queue
 //!        00 'x' start of a range of idx:18        a range that is being deleted in the background
+//!        00 'd' exchange uid:8                        how much a delayed exchange holds
 //!        anything else                            records of the broker, opaque here
 //! idx    uid:8 lane:1 kind:1 first position:8     one chunk of messages
 //! log    chunk id:8                               the chunk's messages
+//! delayed                                         see `delayed`
 //! ```
 
 use super::QueueUid;
@@ -21,6 +23,7 @@ pub(super) const CLEAN: &[u8] = &[OWN_META_PREFIX, b'c'];
 
 const LANE_STATE: u8 = b'q';
 const DOOMED: u8 = b'x';
+const DELAYED: u8 = b'd';
 
 /// Bytes of a chunk id that count chunks of one boot; the boot epoch is above them.
 pub(super) const CHUNK_COUNTER_BITS: u32 = 40;
@@ -128,6 +131,21 @@ pub(super) fn doomed(start: &[u8; IDX_KEY_BYTES]) -> [u8; 2 + IDX_KEY_BYTES] {
 pub(super) fn decode_doomed(key: &[u8]) -> Option<[u8; IDX_KEY_BYTES]> {
     match key {
         [OWN_META_PREFIX, DOOMED, start @ ..] => start.try_into().ok(),
+        _ => None,
+    }
+}
+
+pub(super) fn delayed(uid: QueueUid) -> [u8; 10] {
+    let mut key = [0; 10];
+    key[0] = OWN_META_PREFIX;
+    key[1] = DELAYED;
+    key[2..].copy_from_slice(&uid.to_be_bytes());
+    key
+}
+
+pub(super) fn decode_delayed(key: &[u8]) -> Option<QueueUid> {
+    match key {
+        [OWN_META_PREFIX, DELAYED, uid @ ..] => Some(u64::from_be_bytes(uid.try_into().ok()?)),
         _ => None,
     }
 }

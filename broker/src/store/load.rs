@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::chunk::{CHUNK_POSITIONS_MAX, ChunkMeta, ChunkReader, Damaged, Volume};
 use super::commit::{Shared, spawn};
+use super::delayed::{self, DelayedLoad};
 use super::keys::{self, IdxKey, Kind};
 use super::rocks::{IdxScan, Rocks};
 use super::{QueueUid, StoreError};
@@ -59,6 +60,21 @@ pub trait LoadSink: Send + Sync {
     fn loaded(&self, lane: u8, messages: Vec<Loaded>, next_position: u64);
 }
 
+/// What the reader threads serve.
+enum Request {
+    Queue(LoadRequest),
+    Delayed(DelayedLoad),
+}
+
+impl Request {
+    fn after(&self) -> Ticket {
+        match self {
+            Request::Queue(request) => request.after,
+            Request::Delayed(request) => request.after,
+        }
+    }
+}
+
 /// Requests on their way to the reader threads.
 #[derive(Default)]
 pub(super) struct Loads {
@@ -68,9 +84,9 @@ pub(super) struct Loads {
 
 #[derive(Default)]
 struct LoadsState {
-    ready: VecDeque<LoadRequest>,
+    ready: VecDeque<Request>,
     /// Wait for a generation to be written.
-    parked: Vec<LoadRequest>,
+    parked: Vec<Request>,
     written: u64,
     stop: bool,
 }
@@ -84,7 +100,7 @@ impl Loads {
             return;
         }
         let LoadsState { parked, ready, .. } = &mut *state;
-        ready.extend(parked.extract_if(.., |request| request.after.0 <= generation));
+        ready.extend(parked.extract_if(.., |request| request.after().0 <= generation));
         drop(state);
         self.signal.notify_all();
     }
@@ -99,7 +115,7 @@ impl Loads {
     }
 
     /// The next request to serve, `None` at the end.
-    fn wait(&self) -> Option<LoadRequest> {
+    fn wait(&self) -> Option<Request> {
         let mut state = self.state.lock();
         loop {
             if state.stop {
@@ -115,7 +131,15 @@ impl Loads {
 
 impl Shared {
     pub(super) fn load(&self, request: LoadRequest) {
-        let after = request.after;
+        self.request(Request::Queue(request));
+    }
+
+    pub(super) fn load_delayed(&self, request: DelayedLoad) {
+        self.request(Request::Delayed(request));
+    }
+
+    fn request(&self, request: Request) {
+        let after = request.after();
         let mut state = self.loads.state.lock();
         if state.stop {
             return;
@@ -135,9 +159,14 @@ impl Shared {
 pub(super) fn spawn_reader(shared: Arc<Shared>, rocks: Arc<Rocks>) -> Result<JoinHandle<()>, StoreError> {
     spawn("store-read", shared, move |shared| {
         while let Some(request) = shared.loads.wait() {
-            let (messages, next_position) = load(&rocks, &request)?;
-            shared.stats.messages_loaded.fetch_add(messages.len() as u64, Ordering::Relaxed);
-            request.sink.loaded(request.lane, messages, next_position);
+            match request {
+                Request::Queue(request) => {
+                    let (messages, next_position) = load(&rocks, &request)?;
+                    shared.stats.messages_loaded.fetch_add(messages.len() as u64, Ordering::Relaxed);
+                    request.sink.loaded(request.lane, messages, next_position);
+                }
+                Request::Delayed(request) => delayed::load(shared, &rocks, &request)?,
+            }
         }
         Ok(())
     })

@@ -25,6 +25,7 @@
 
 mod chunk;
 mod commit;
+mod delayed;
 mod keys;
 mod lane;
 mod load;
@@ -51,6 +52,7 @@ use commit::{Shared, Stop};
 use rocks::Rocks;
 
 pub use commit::SOON_MS;
+pub use delayed::{DelayedChanges, DelayedLoad, DelayedSink};
 pub use load::{LoadRequest, LoadSink, Loaded};
 
 /// Names a queue for ever; never given to another one.
@@ -121,6 +123,8 @@ pub struct Pending {
     pub delivered_upto: Vec<(u8, u64)>,
     /// Some of the messages leave another place for it, see [`Store::begin_transfer`].
     pub transfers: bool,
+    /// For delayed exchanges, which have nothing of the above.
+    pub delayed: DelayedChanges,
     /// What the owner added to [`Store::inbox_bytes`] for it; taken off when written.
     pub bytes: usize,
 }
@@ -132,12 +136,16 @@ impl Pending {
         self.settled.clear();
         self.delivered_upto.clear();
         self.transfers = false;
+        self.delayed.clear();
         self.bytes = 0;
     }
 
     /// True when there is nothing to store.
     pub fn is_empty(&self) -> bool {
-        self.appends.is_empty() && self.settled.is_empty() && self.delivered_upto.is_empty()
+        self.appends.is_empty()
+            && self.settled.is_empty()
+            && self.delivered_upto.is_empty()
+            && self.delayed.is_empty()
     }
 }
 
@@ -266,7 +274,7 @@ impl Store {
         let recovery::Opened { rocks, boot, synced_file, meta, clean, next_chunk_id } =
             recovery::open(&options)?;
         let rocks = Arc::new(rocks);
-        let shared = Arc::new(Shared::new(options.sync));
+        let shared = Arc::new(Shared::new(options.sync, next_chunk_id));
         let threads = Threads {
             commit: Some(commit::spawn_writer(shared.clone(), rocks.clone(), next_chunk_id)?),
             sync: Some(commit::spawn_syncer(shared.clone(), rocks.clone(), synced_file)?),
@@ -283,7 +291,7 @@ impl Store {
     }
 
     /// What is stored of the queues that exist and are durable. Messages of all others, and transient ones, are
-    /// dropped. Called once, between [`Store::open`] and the first message.
+    /// dropped; so is what delayed exchanges hold that are not among `uids`. Called once, between [`Store::open`] and the first message.
     pub fn recover_queues(
         &self,
         uids: &[QueueUid],
@@ -334,7 +342,24 @@ impl Store {
         self.handle.shared.load(request);
     }
 
-    /// Forgets a queue and all its messages. Nothing of it may become pending afterwards.
+    /// Reads messages of a delayed exchange on a thread of the store.
+    pub fn load_delayed(&self, request: DelayedLoad) {
+        self.handle.shared.load_delayed(request);
+    }
+
+    /// A number for a message that is to wait: higher than all before, in earlier lives of the broker too.
+    pub fn next_delayed_id(&self) -> u64 {
+        self.handle.shared.next_delayed_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Messages that the store holds of a delayed exchange, and the bytes of their bodies. Waits for the generation that
+    /// is being written: for starting up.
+    pub fn delayed_volume(&self, uid: QueueUid) -> (u64, u64) {
+        let volume = self.handle.shared.queues.lock().delayed.get(&uid).copied().unwrap_or_default();
+        (volume.messages, volume.bytes)
+    }
+
+    /// Forgets a queue or delayed exchange and all its messages. Nothing of it may become pending afterwards.
     pub fn delete_queue(&self, uid: QueueUid) -> Ticket {
         self.handle.shared.delete_queue(uid)
     }

@@ -17,6 +17,7 @@ use rocksdb::WriteBatch;
 
 use super::chunk::Volume;
 use super::commit::Shared;
+use super::delayed;
 use super::keys::{self, IdxKey, IdxRange, Kind};
 use super::lane::Lane;
 use super::rocks::{Rocks, all_idx, newest_wal, read_meta, remove_chunk};
@@ -48,6 +49,8 @@ pub(super) struct Boot {
     states: HashMap<(QueueUid, u8), LaneState>,
     /// Ranges whose deletion did not finish.
     doomed: Vec<IdxRange>,
+    /// What delayed exchanges hold.
+    delayed: Vec<(QueueUid, Volume)>,
 }
 
 /// The record of a lane in `meta`. The totals are right only after a clean shutdown.
@@ -131,7 +134,7 @@ pub(super) fn open(options: &StoreOptions) -> Result<Opened, StoreError> {
     }
 
     let damaged = |key: &[u8], why| StoreError::Damaged { what: format!("record {key:02x?}"), why };
-    let mut boot = Boot { clean: false, states: HashMap::new(), doomed: Vec::new() };
+    let mut boot = Boot { clean: false, states: HashMap::new(), doomed: Vec::new(), delayed: Vec::new() };
     let mut epoch: u64 = 0;
     let mut meta = Vec::new();
     for (key, value) in read_meta(&rocks)? {
@@ -145,6 +148,9 @@ pub(super) fn open(options: &StoreOptions) -> Result<Opened, StoreError> {
         } else if let Some(lane) = keys::decode_lane_state(&key) {
             let state = LaneState::decode(&value).ok_or_else(|| damaged(&key, "not the state of a lane"))?;
             boot.states.insert(lane, state);
+        } else if let Some(uid) = keys::decode_delayed(&key) {
+            let volume = delayed::decode_volume(&value);
+            boot.delayed.push((uid, volume.ok_or_else(|| damaged(&key, "not the totals of an exchange"))?));
         } else if let (Some(start), Ok(end)) = (keys::decode_doomed(&key), value.as_slice().try_into()) {
             boot.doomed.push((start, end));
         } else {
@@ -233,6 +239,7 @@ pub(super) fn recover_queues(
     known.sort_unstable();
     let is_known = |uid: QueueUid| known.binary_search(&uid).is_ok();
     boot.doomed.sort_unstable();
+    recover_delayed(shared, rocks, std::mem::take(&mut boot.delayed), is_known)?;
 
     let mut lanes: HashMap<(QueueUid, u8), LaneState> = HashMap::new();
     let mut unknown: Vec<QueueUid> = Vec::new();
@@ -291,6 +298,27 @@ pub(super) fn recover_queues(
     let doomed: Vec<IdxRange> = boot.doomed.into_iter().chain(unknown).collect();
     shared.reclaim.doom(doomed.into_iter(), false);
     Ok(recovered)
+}
+
+/// Remembers what known delayed exchanges hold, and drops what the others do.
+fn recover_delayed(
+    shared: &Shared,
+    rocks: &Rocks,
+    held: Vec<(QueueUid, Volume)>,
+    is_known: impl Fn(QueueUid) -> bool,
+) -> Result<(), StoreError> {
+    let mut queues = shared.queues.lock();
+    let mut batch = WriteBatch::default();
+    for (uid, volume) in held {
+        if is_known(uid) {
+            queues.delayed.insert(uid, volume);
+        } else {
+            let (start, end) = delayed::range_of(uid);
+            batch.delete_range_cf(rocks.delayed(), start, end);
+            batch.delete_cf(rocks.meta(), keys::delayed(uid));
+        }
+    }
+    if batch.is_empty() { Ok(()) } else { rocks.write(batch) }
 }
 
 /// Adds up what `idx` holds of known queues and drops their transient chunks.

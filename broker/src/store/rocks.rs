@@ -1,4 +1,4 @@
-//! RocksDB as this store uses it: three column families, their options, and reading `idx` in order.
+//! RocksDB as this store uses it: its column families, their options, and reading `idx` in order.
 //!
 //! Chunk ids rise with time over all queues, so files of `log` do not overlap and compactions move them instead of
 //! rewriting them. Memory is bounded: four write buffers of `log`, small ones of the others, and one block cache
@@ -21,6 +21,7 @@ use super::{StoreError, StoreOptions};
 pub(super) const META: &str = "meta";
 pub(super) const IDX: &str = "idx";
 pub(super) const LOG: &str = "log";
+const DELAYED: &str = "delayed";
 
 /// The open database.
 pub(super) struct Rocks {
@@ -35,6 +36,7 @@ impl Rocks {
             ColumnFamilyDescriptor::new(META, family(&cache, 2 << 20, 2)),
             ColumnFamilyDescriptor::new(IDX, family(&cache, 4 << 20, 2)),
             ColumnFamilyDescriptor::new(LOG, log_family(&cache, options.write_buffer_bytes)),
+            ColumnFamilyDescriptor::new(DELAYED, family(&cache, 8 << 20, 2)),
         ];
         let db = DB::open_cf_descriptors(&database(options), &options.path, families)?;
         let mut writes = WriteOptions::default();
@@ -58,6 +60,10 @@ impl Rocks {
         self.family(LOG)
     }
 
+    pub(super) fn delayed(&self) -> &ColumnFamily {
+        self.family(DELAYED)
+    }
+
     fn family(&self, name: &str) -> &ColumnFamily {
         self.db.cf_handle(name).expect("every column family was opened with the database")
     }
@@ -74,7 +80,7 @@ impl Rocks {
 
     /// Writes all buffers to files, so that the next start has nothing to replay.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
-        let families = [self.meta(), self.idx(), self.log()];
+        let families = [self.meta(), self.idx(), self.log(), self.delayed()];
         families
             .iter()
             .try_for_each(|family| self.db.flush_cf(*family))
@@ -98,6 +104,16 @@ impl Rocks {
         let mut iterator = self.db.raw_iterator_cf_opt(self.log(), reads);
         iterator.seek(first.to_be_bytes());
         LogScan { iterator }
+    }
+
+    /// Walks `delayed` from `start` up to `end`, exclusive.
+    pub(super) fn scan_delayed(&self, start: &[u8], end: &[u8]) -> DelayedScan<'_> {
+        let mut reads = ReadOptions::default();
+        reads.set_iterate_upper_bound(end);
+        reads.fill_cache(false);
+        let mut iterator = self.db.raw_iterator_cf_opt(self.delayed(), reads);
+        iterator.seek(start);
+        DelayedScan { iterator }
     }
 
     /// Walks `idx` from `start` up to `end`, exclusive.
@@ -136,6 +152,33 @@ impl LogScan<'_> {
     /// The chunk at which the walk is, if that is `id`.
     pub(super) fn value(&self, id: u64) -> Option<&[u8]> {
         self.iterator.item().filter(|(key, _)| *key == id.to_be_bytes()).map(|(_, value)| value)
+    }
+}
+
+/// A key and its value.
+type Entry<'a> = (&'a [u8], &'a [u8]);
+
+/// A walk through `delayed`.
+pub(super) struct DelayedScan<'a> {
+    iterator: DBRawIterator<'a>,
+}
+
+impl DelayedScan<'_> {
+    /// Where the walk is, `None` at its end.
+    pub(super) fn entry(&self) -> Result<Option<Entry<'_>>, StoreError> {
+        match self.iterator.item() {
+            Some(entry) => Ok(Some(entry)),
+            None => {
+                let status = self.iterator.status();
+                status
+                    .map(|()| None)
+                    .map_err(|source| StoreError::Rocks { what: "read delayed messages", source })
+            }
+        }
+    }
+
+    pub(super) fn advance(&mut self) {
+        self.iterator.next();
     }
 }
 

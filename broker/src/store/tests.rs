@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
+use leveret_core::delayed::{Delayed, DelayedKey};
 use leveret_core::message::Message;
 use leveret_core::record::Record;
 use parking_lot::Mutex;
@@ -928,4 +929,107 @@ proptest! {
             }
         }
     }
+}
+
+// ---- delayed exchanges -------------------------------------------------------------------------------------------
+
+impl DelayedSink for Mutex<Sender<(Vec<Delayed>, Option<DelayedKey>)>> {
+    fn loaded(&self, messages: Vec<Delayed>, next: Option<DelayedKey>) {
+        let _ = self.lock().send((messages, next));
+    }
+}
+
+impl World {
+    fn load_delayed(&self, uid: QueueUid, from: DelayedKey, max: usize) -> (Vec<u64>, Option<DelayedKey>) {
+        let (sender, receiver) = mpsc::channel();
+        self.store().load_delayed(DelayedLoad {
+            uid,
+            from,
+            upto: DelayedKey::END,
+            max_messages: max,
+            max_bytes: usize::MAX,
+            after: *self.last.lock(),
+            sink: Arc::new(Mutex::new(sender)),
+        });
+        let (messages, next) = receiver.recv_timeout(PATIENCE).unwrap();
+        for delayed in &messages {
+            assert_eq!(delayed.message.body(), message(delayed.key.id).body());
+        }
+        (messages.iter().map(|delayed| delayed.key.id).collect(), next)
+    }
+
+    fn delayed(&self, uid: QueueUid) -> Vec<u64> {
+        self.load_delayed(uid, DelayedKey::FIRST, usize::MAX).0
+    }
+
+    fn hold(&self, exchange: &Arc<TestQueue>, keys: &[(u64, u64)]) {
+        self.change(exchange, |pending| {
+            pending.delayed.added.extend(
+                keys.iter()
+                    .map(|&(due_ms, id)| Delayed { key: DelayedKey { due_ms, id }, message: message(id) }),
+            );
+        });
+    }
+
+    fn depart(&self, exchange: &Arc<TestQueue>, keys: &[(u64, u64)]) {
+        self.change(exchange, |pending| {
+            pending.delayed.removed.extend(
+                keys.iter().map(|&(due_ms, id)| (DelayedKey { due_ms, id }, message(id).body().len() as u64)),
+            );
+        });
+    }
+}
+
+#[test]
+fn delayed_messages_come_back_by_time_with_their_totals_after_any_stop() {
+    let mut world = World::new();
+    let (exchange, other) = (world.queue(7), world.queue(8));
+    world.hold(&exchange, &[(300, 1), (100, 2), (200, 3), (100, 4)]);
+    world.hold(&other, &[(50, 5)]);
+    world.commit();
+    assert_eq!(world.delayed(7), [2, 4, 3, 1]);
+    assert_eq!(
+        world.load_delayed(7, DelayedKey::FIRST, 2),
+        (vec![2, 4], Some(DelayedKey { due_ms: 200, id: 3 }))
+    );
+    world.depart(&exchange, &[(100, 2)]);
+    world.commit();
+    let bytes = body_bytes([4, 3, 1]);
+    let first_id = world.store().next_delayed_id();
+    for clean in [false, true, false] {
+        world = world.restart(clean, &[7]);
+        assert_eq!(world.delayed(7), [4, 3, 1]);
+        assert_eq!(world.store().delayed_volume(7), (3, bytes));
+        assert_eq!(world.delayed(8), [0; 0], "its exchange is gone");
+        assert!(world.store().next_delayed_id() > first_id);
+    }
+}
+
+#[test]
+fn what_is_held_and_leaves_in_one_generation_is_gone_after_it() {
+    let world = World::new();
+    let (exchange, queue) = (world.queue(7), world.queue(1));
+    world.hold(&exchange, &[(100, 1), (100, 2)]);
+    world.append(&queue, 0..1);
+    world.depart(&exchange, &[(100, 1)]);
+    world.commit();
+    assert_eq!((world.delayed(7), world.positions(1)), (vec![2], vec![0]));
+    assert_eq!(world.store().delayed_volume(7), (1, body_bytes([2])));
+}
+
+#[test]
+fn purging_drops_what_came_before_and_deleting_drops_all() {
+    let mut world = World::new();
+    let exchange = world.queue(7);
+    world.hold(&exchange, &[(100, 1), (200, 2)]);
+    world.commit();
+    world.change(&exchange, |pending| pending.delayed.purge = true);
+    world.hold(&exchange, &[(150, 3)]);
+    world.commit();
+    assert_eq!(world.delayed(7), [3]);
+    assert_eq!(world.store().delayed_volume(7), (1, body_bytes([3])));
+    wait_for(world.store(), world.store().delete_queue(7));
+    assert_eq!(world.delayed(7), [0; 0]);
+    world = world.restart(false, &[7]);
+    assert_eq!((world.delayed(7), world.store().delayed_volume(7)), (vec![], (0, 0)));
 }

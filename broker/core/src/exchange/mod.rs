@@ -29,6 +29,8 @@ pub enum ExchangeKind {
     Fanout,
     Topic,
     Headers,
+    /// Holds messages back, then routes as another type does, see [`crate::delayed`].
+    Delayed,
 }
 
 impl ExchangeKind {
@@ -39,6 +41,7 @@ impl ExchangeKind {
             "fanout" => ExchangeKind::Fanout,
             "topic" => ExchangeKind::Topic,
             "headers" => ExchangeKind::Headers,
+            "x-delayed-message" => ExchangeKind::Delayed,
             _ => return None,
         })
     }
@@ -50,6 +53,7 @@ impl ExchangeKind {
             ExchangeKind::Fanout => "fanout",
             ExchangeKind::Topic => "topic",
             ExchangeKind::Headers => "headers",
+            ExchangeKind::Delayed => "x-delayed-message",
         }
     }
 }
@@ -133,7 +137,8 @@ pub(crate) enum Matcher {
 impl Matcher {
     pub fn new(kind: ExchangeKind) -> Matcher {
         match kind {
-            ExchangeKind::Direct => Matcher::Direct(DirectMatcher::default()),
+            // A delayed exchange is given the matcher of the type behind it.
+            ExchangeKind::Direct | ExchangeKind::Delayed => Matcher::Direct(DirectMatcher::default()),
             ExchangeKind::Fanout => Matcher::Fanout(IdSet::default()),
             ExchangeKind::Topic => Matcher::Topic(Box::default()),
             ExchangeKind::Headers => Matcher::Headers(Box::default()),

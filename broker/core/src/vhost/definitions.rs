@@ -13,6 +13,8 @@ use crate::session::host::{Binding, Destination};
 /// An exchange, as declared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExchangeDefinition {
+    /// Never used again, where the name may be. Delayed exchanges have one; others are 0.
+    pub uid: u64,
     pub name: String,
     pub kind: ExchangeKind,
     pub durable: bool,

@@ -43,6 +43,8 @@ struct PolicyRecord {
 
 #[derive(Serialize, Deserialize)]
 struct ExchangeRecord {
+    #[serde(default, skip_serializing_if = "is_zero")]
+    uid: u64,
     name: String,
     kind: String,
     auto_delete: bool,
@@ -76,10 +78,10 @@ enum StoredDestination {
 }
 
 pub(crate) fn put_exchange(vhost: &str, definition: &ExchangeDefinition) -> Record {
-    let ExchangeDefinition { name, kind, durable: _, auto_delete, internal, arguments, user } =
+    let ExchangeDefinition { uid, name, kind, durable: _, auto_delete, internal, arguments, user } =
         definition.clone();
     let content =
-        ExchangeRecord { name, kind: kind.name().to_owned(), auto_delete, internal, arguments, user };
+        ExchangeRecord { uid, name, kind: kind.name().to_owned(), auto_delete, internal, arguments, user };
     Record::put_json(exchange_key(vhost, &definition.name), VERSION, &content)
 }
 
@@ -154,10 +156,10 @@ pub(crate) fn read(vhost: &str, key: &[u8], value: &[u8]) -> Result<Option<Store
 }
 
 fn read_exchange(key: &[u8], record: ExchangeRecord) -> Result<ExchangeDefinition, RecordError> {
-    let ExchangeRecord { name, kind, auto_delete, internal, arguments, user } = record;
+    let ExchangeRecord { uid, name, kind, auto_delete, internal, arguments, user } = record;
     let kind = ExchangeKind::from_name(&kind)
         .ok_or_else(|| damaged(key, format_args!("there are no exchanges of type '{kind}'")))?;
-    Ok(ExchangeDefinition { name, kind, durable: true, auto_delete, internal, arguments, user })
+    Ok(ExchangeDefinition { uid, name, kind, durable: true, auto_delete, internal, arguments, user })
 }
 
 fn read_queue(vhost: &str, key: &[u8], record: QueueRecord) -> Result<QueueDefinition, RecordError> {
@@ -189,6 +191,10 @@ fn read_binding(key: &[u8], record: BindingRecord) -> Result<BindingDefinition, 
         routing_key: record.routing_key.into(),
         arguments: canonical_arguments(arguments).map_err(|fault| damaged(key, fault.text))?,
     })
+}
+
+fn is_zero(uid: &u64) -> bool {
+    *uid == 0
 }
 
 fn exchange_key(vhost: &str, name: &str) -> Vec<u8> {

@@ -12,7 +12,8 @@ use leveret_protocol::table::{RawTable, RawValue};
 
 use super::faults;
 use super::topology::{DEFAULT_EXCHANGE, Topology};
-use crate::exchange::{Marks, MatchScratch, RoutingKeys, Target, TargetKind};
+use crate::delayed::Delay;
+use crate::exchange::{ExchangeKind, Marks, MatchScratch, RoutingKeys, Target, TargetKind};
 use crate::fault::Fault;
 use crate::message::Message;
 
@@ -27,6 +28,10 @@ pub struct RouteScratch {
     exchanges_met: Marks,
     queues_met: Marks,
     read_headers: bool,
+    /// Uids of the delayed exchanges that hold the message back.
+    holding: Vec<u64>,
+    /// The message has waited already.
+    has_waited: bool,
 }
 
 impl RouteScratch {
@@ -36,6 +41,12 @@ impl RouteScratch {
     #[inline]
     pub fn read_headers(&self) -> bool {
         self.read_headers
+    }
+
+    /// The delayed exchanges that are to hold back the last message, by uid; what lies behind them was not found.
+    #[inline]
+    pub fn holding(&self) -> &[u64] {
+        &self.holding
     }
 }
 
@@ -71,6 +82,24 @@ impl<H: Clone> Topology<H> {
         Some(self.route_from(index, RoutingKeys { first, more }, headers, scratch, out))
     }
 
+    /// As [`Topology::route`] for a message that has waited at `exchange`: nothing holds it back again.
+    pub fn route_after_waiting(
+        &self,
+        exchange: &str,
+        message: &Message,
+        scratch: &mut RouteScratch,
+        out: &mut Vec<H>,
+    ) -> Option<bool> {
+        let index = self.exchanges.index(exchange)?;
+        let headers = message.properties().headers().unwrap_or_default();
+        let more = if headers.is_empty() { Vec::new() } else { keys_of_headers(headers).unwrap_or_default() };
+        let keys = RoutingKeys { first: message.routing_key(), more: &more };
+        scratch.has_waited = true;
+        let found = self.route_from(index, keys, headers, scratch, out);
+        scratch.has_waited = false;
+        Some(found)
+    }
+
     #[inline]
     fn publishable_exchange(&self, name: &str) -> Result<u32, Fault> {
         let index =
@@ -91,6 +120,7 @@ impl<H: Clone> Topology<H> {
         out: &mut Vec<H>,
     ) -> bool {
         scratch.read_headers = !keys.more.is_empty();
+        scratch.holding.clear();
         if index == DEFAULT_EXCHANGE && keys.more.is_empty() {
             let queue = self.queues.get(keys.first);
             out.extend(queue.map(|queue| queue.handle.clone()));
@@ -124,7 +154,9 @@ impl<H: Clone> Topology<H> {
         headers: RawTable<'_>,
         scratch: &mut RouteScratch,
     ) -> bool {
-        let RouteScratch { matching, targets, pending, exchanges_met, read_headers, .. } = scratch;
+        let RouteScratch {
+            matching, targets, pending, exchanges_met, read_headers, holding, has_waited, ..
+        } = scratch;
         exchanges_met.clear();
         exchanges_met.insert(index);
         pending.clear();
@@ -135,6 +167,13 @@ impl<H: Clone> Topology<H> {
             let Some(exchange) = self.exchanges.at(index) else { continue };
             visited += 1;
             let from = targets.len();
+            if exchange.definition.kind == ExchangeKind::Delayed {
+                *read_headers = true;
+                if !*has_waited && Delay::of(headers).is_some() {
+                    holding.push(exchange.definition.uid);
+                    continue;
+                }
+            }
             if index == DEFAULT_EXCHANGE {
                 targets.extend(keys.iter().filter_map(|key| self.queues.index(key)));
                 each_once &= keys.more.is_empty();

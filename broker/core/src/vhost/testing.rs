@@ -7,6 +7,7 @@ use leveret_protocol::table::{RawTable, Table};
 
 use super::{Change, Declarer, QueueCheck, RouteScratch, Topology};
 use crate::fault::Fault;
+use crate::message::Message;
 use crate::queue::ConnectionId;
 use crate::queue::arguments::QueueKind;
 use crate::record::Record;
@@ -83,7 +84,7 @@ impl Vhost {
             internal: flags.contains("internal"),
             arguments: RawTable::validate(&bytes).unwrap(),
         };
-        let result = self.topology.declare_exchange(&request, "guest");
+        let result = self.topology.declare_exchange(&request, "guest", 7);
         self.keep(result)
     }
 
@@ -208,6 +209,20 @@ impl Vhost {
 
     pub fn read_headers(&self) -> bool {
         self.scratch.read_headers()
+    }
+
+    /// The delayed exchanges that hold back what was routed last.
+    pub fn holding(&self) -> &[u64] {
+        self.scratch.holding()
+    }
+
+    /// The queues that a message reaches once it has waited at `exchange`, sorted.
+    pub fn route_after_waiting(&mut self, exchange: &str, routing_key: &str, headers: Table) -> Vec<String> {
+        let message = Message::new("elsewhere", routing_key, &properties_with(headers), b"");
+        let mut reached = Vec::new();
+        self.topology.route_after_waiting(exchange, &message, &mut self.scratch, &mut reached);
+        reached.sort();
+        reached
     }
 }
 

@@ -13,6 +13,7 @@ use super::named::Named;
 use super::policies::{exchange_options_with, queue_subject};
 use super::records::{self, Stored};
 use super::{faults, generated_queue_name, strip_cr_lf};
+use crate::delayed::delayed_kind;
 use crate::exchange::{ExchangeKind, Matcher, Target, TargetKind};
 use crate::fault::Fault;
 use crate::limits::check_queue_count;
@@ -100,6 +101,8 @@ pub struct Change {
     pub bindings_removed: Vec<BindingDefinition>,
     /// Exchanges deleted, among them those that were to go with their last binding.
     pub exchanges_removed: Vec<String>,
+    /// The uids of those of them that may hold messages.
+    pub delayed_removed: Vec<u64>,
 }
 
 /// A queue that was taken out.
@@ -133,6 +136,7 @@ impl<H> Topology<H> {
         for (name, kind, internal) in PREDECLARED {
             topology.insert_exchange(
                 ExchangeDefinition {
+                    uid: 0,
                     name: name.to_owned(),
                     kind,
                     durable: true,
@@ -142,6 +146,7 @@ impl<H> Topology<H> {
                     user: String::new(),
                 },
                 ExchangeOptions::default(),
+                None,
             );
         }
         topology
@@ -175,7 +180,9 @@ impl<H> Topology<H> {
             let resource = faults::exchange(&definition.name, vhost);
             let options = ExchangeOptions::parse(&resource, &definition.arguments)
                 .map_err(|fault| damaged(&key, fault.text))?;
-            topology.insert_exchange(definition, options);
+            let behind = delayed_kind(definition.kind, &definition.arguments)
+                .map_err(|fault| damaged(&key, fault.text))?;
+            topology.insert_exchange(definition, options, behind);
         }
         for (key, definition) in queues {
             if topology.queues.index(&definition.name).is_some() {
@@ -200,8 +207,13 @@ impl<H> Topology<H> {
 
     // ---- exchanges ---------------------------------------------------------------------------------------------
 
-    /// `exchange.declare`.
-    pub fn declare_exchange(&mut self, request: &ExchangeDeclare<'_>, user: &str) -> Result<Change, Fault> {
+    /// `exchange.declare`. `uid` is for a new exchange that needs one.
+    pub fn declare_exchange(
+        &mut self,
+        request: &ExchangeDeclare<'_>,
+        user: &str,
+        uid: u64,
+    ) -> Result<Change, Fault> {
         let name = &*strip_cr_lf(request.exchange);
         if request.passive {
             refuse_default(name)?;
@@ -227,8 +239,10 @@ impl<H> Topology<H> {
         if name.starts_with(RESERVED) {
             return Err(faults::reserved_name("exchange", name));
         }
+        let behind = delayed_kind(kind, &arguments)?;
         let options = ExchangeOptions::parse(&resource, &arguments)?;
         let definition = ExchangeDefinition {
+            uid: if behind.is_some() { uid } else { 0 },
             name: name.to_owned(),
             kind,
             durable: request.durable,
@@ -241,7 +255,7 @@ impl<H> Topology<H> {
         if definition.durable {
             change.records.push(records::put_exchange(&self.vhost, &definition));
         }
-        self.insert_exchange(definition, options);
+        self.insert_exchange(definition, options, behind);
         Ok(change)
     }
 
@@ -507,9 +521,14 @@ impl<H> Topology<H> {
         faults::queue(name, &self.vhost)
     }
 
-    /// `declared` is what the definition's arguments ask for.
-    fn insert_exchange(&mut self, definition: ExchangeDefinition, declared: ExchangeOptions) {
-        let matcher = Matcher::new(definition.kind);
+    /// `declared` is what the definition's arguments ask for; `behind` the type by which a delayed exchange routes.
+    fn insert_exchange(
+        &mut self,
+        definition: ExchangeDefinition,
+        declared: ExchangeOptions,
+        behind: Option<ExchangeKind>,
+    ) {
+        let matcher = Matcher::new(behind.unwrap_or(definition.kind));
         let name = definition.name.clone();
         let applied = self.policies.apply(Subject::Exchange(&name));
         let options = exchange_options_with(&definition, declared, applied.as_deref());
@@ -619,6 +638,9 @@ impl<H> Topology<H> {
         let name = exchange.definition.name.clone();
         if exchange.definition.durable {
             change.records.push(records::remove_exchange(&self.vhost, &name));
+        }
+        if exchange.definition.kind == ExchangeKind::Delayed {
+            change.delayed_removed.push(exchange.definition.uid);
         }
         self.exchanges.remove(&name);
         change.exchanges_removed.push(name);

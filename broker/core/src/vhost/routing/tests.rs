@@ -51,6 +51,53 @@ fn a_fanout_exchange_ignores_the_key() {
     assert_eq!(vhost.route("amq.fanout", "whatever"), ["b"]);
 }
 
+fn delayed(kind: &str) -> Table {
+    Table::from([("x-delayed-type", kind.into())])
+}
+
+#[test]
+fn a_delayed_exchange_holds_back_what_asks_for_it_and_routes_by_the_type_behind_it() {
+    let mut vhost = Vhost::new();
+    vhost.queues(["a", "b"]);
+    vhost.exchange("xd", "x-delayed-message", "durable", delayed("topic")).unwrap();
+    vhost.exchange("x", "fanout", "", Table::new()).unwrap();
+    vhost.bind("xd", "a", "eu.#");
+    vhost.bind("x", "xd", "");
+    vhost.bind("x", "b", "");
+    let asking = || Table::from([("x-delay", 5_000.into())]);
+    assert_eq!(vhost.route("xd", "eu.created"), ["a"]);
+    assert_eq!(vhost.holding(), none_held());
+    assert!(vhost.read_headers(), "where it goes depends on its headers");
+    for headers in [asking(), Table::from([("x-deliver-at", Value::I64(1 << 41))])] {
+        assert_eq!(vhost.route_with("xd", "eu.created", headers).unwrap(), none());
+        assert_eq!(vhost.holding(), [7]);
+    }
+    assert_eq!(vhost.route_with("x", "eu.created", asking()).unwrap(), ["b"], "other paths do not wait");
+    assert_eq!(vhost.holding(), [7]);
+    assert_eq!(vhost.route_after_waiting("xd", "eu.created", asking()), ["a"]);
+    assert_eq!(vhost.route_after_waiting("x", "eu.created", asking()), ["a", "b"]);
+    assert_eq!(vhost.holding(), none_held());
+    assert_eq!(vhost.route_with("amq.fanout", "eu", asking()).unwrap(), none());
+    assert_eq!(vhost.holding(), none_held());
+}
+
+fn none_held() -> [u64; 0] {
+    []
+}
+
+#[test]
+fn what_a_delayed_exchange_holds_goes_with_it() {
+    let mut vhost = Vhost::new();
+    vhost.exchange("xd", "x-delayed-message", "durable", delayed("direct")).unwrap();
+    assert_eq!(vhost.topology.exchange("xd").map(|exchange| exchange.uid), Some(7));
+    assert_eq!(vhost.topology.exchange("amq.direct").map(|exchange| exchange.uid), Some(0));
+    let again = Topology::restore("/", vhost.stored.iter(), |_, _| String::new()).unwrap().topology;
+    assert_eq!(again.exchange("xd").map(|exchange| exchange.uid), Some(7));
+    vhost.exchange("xd", "x-delayed-message", "durable", delayed("fanout")).unwrap();
+    assert_eq!(vhost.delete_exchange("xd", false).unwrap().delayed_removed, [7]);
+    assert!(vhost.exchange("xd", "x-delayed-message", "", Table::new()).is_err());
+}
+
 #[test]
 fn a_queue_with_several_matching_bindings_gets_one_copy() {
     let mut vhost = Vhost::new();
