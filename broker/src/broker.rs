@@ -7,6 +7,7 @@ mod topology;
 mod vhosts;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -33,6 +34,7 @@ use crate::clock;
 use crate::config::{Config, SyncPolicy};
 use crate::connections::Connections;
 use crate::deadlines::{Deadlines, Whose};
+use crate::definitions::Plan;
 use crate::delayed::DelayedExchange;
 use crate::metrics::Metrics;
 use crate::net::{listener, tls};
@@ -108,6 +110,7 @@ impl Broker {
         let broker = Broker::new(config, store);
         broker.restore(&recovered.meta)?;
         broker.restore_cluster_name(&recovered.meta)?;
+        broker.load_definitions().await?;
         drop(recovered);
         for vhost in broker.all_vhosts() {
             vhost.queues().iter().for_each(|cell| cell.start());
@@ -185,7 +188,7 @@ impl Broker {
     fn create_defaults(&self) -> anyhow::Result<Vec<Record>> {
         let mut records = Vec::new();
         let mut vhosts = self.vhost_records.write();
-        if vhosts.is_empty() {
+        if vhosts.is_empty() && self.config.load_definitions.is_none() {
             records.extend(vhosts.put(leveret_core::vhosts::Vhost::new("/"))?);
             let mut users = self.users.write();
             let mut salt = [0; leveret_core::auth::SALT_BYTES];
@@ -196,6 +199,23 @@ impl Broker {
             records.extend(users.set_permission(name, "/", Permission::full())?);
         }
         Ok(records)
+    }
+
+    /// Imports the file that the configuration names.
+    async fn load_definitions(self: &Arc<Self>) -> anyhow::Result<()> {
+        let Some(file) = self.config.load_definitions.clone() else { return Ok(()) };
+        let broker = self.clone();
+        let load = move || {
+            let text = std::fs::read(&file)?;
+            let plan = Plan::new(&broker, serde_json::from_slice(&text)?, None)?;
+            plan.carry_out(&broker, "load_definitions").map_err(|fault| anyhow!("{fault}"))
+        };
+        let loaded = tokio::task::spawn_blocking(load).await.context("the import panicked")?;
+        let ticket = loaded.with_context(|| {
+            let file = self.config.load_definitions.as_deref().unwrap_or(Path::new(""));
+            format!("load_definitions: cannot import {}", file.display())
+        })?;
+        self.await_durable(ticket).await.map_err(|fault| anyhow!("{fault}"))
     }
 
     /// Tells every session that what it remembers of topology and permissions is out of date.

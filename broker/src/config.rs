@@ -29,6 +29,8 @@ pub struct Config {
     pub default_user: String,
     /// Password of [`Config::default_user`] at that moment; changing it here later changes nothing.
     pub default_password: Secret,
+    /// Definitions to import whenever the broker starts. The default user and vhost are not created then.
+    pub load_definitions: Option<PathBuf>,
     /// Users that may log in from this machine only.
     pub loopback_users: Vec<String>,
     pub amqp: Amqp,
@@ -171,6 +173,7 @@ impl Default for Config {
             data_dir: "leveret-data".into(),
             default_user: "guest".into(),
             default_password: Secret("guest".into()),
+            load_definitions: None,
             loopback_users: vec!["guest".into()],
             amqp: Amqp {
                 listen: local(5672),

@@ -8,6 +8,7 @@ pub mod config;
 pub mod connections;
 pub mod dead_letter;
 pub mod deadlines;
+pub mod definitions;
 pub mod delayed;
 pub mod dispatch;
 pub mod logging;

@@ -28,6 +28,7 @@ pub mod views;
 
 pub use metrics::Metrics;
 pub use server::{Limits, serve, serve_with};
+pub(crate) use state::RABBITMQ_VERSION;
 
 /// Why somebody was not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

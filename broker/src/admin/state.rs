@@ -678,7 +678,7 @@ fn narrow(number: u64) -> u32 {
 
 const PRODUCT: &str = "Leveret";
 /// Of RabbitMQ, whose API this is: tools decide by it what they may ask for.
-const RABBITMQ_VERSION: &str = "4.1.0";
+pub const RABBITMQ_VERSION: &str = "4.1.0";
 /// Totals now, without rates.
 const RATES_MODE: &str = "none";
 /// RabbitMQ's default for Erlang's processes. Tasks have no bound; tools divide by it.

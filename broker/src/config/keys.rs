@@ -57,6 +57,7 @@ pub const KEYS: &[Key] = &[
     key!(data_dir, |path: &PathBuf| must(!path.as_os_str().is_empty(), "not be empty")),
     key!(default_user, |user| name(user)),
     key!(default_password),
+    key!(load_definitions),
     key!(loopback_users),
     key!(amqp.listen),
     key!(amqp.tls_listen),

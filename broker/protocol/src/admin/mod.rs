@@ -7,6 +7,7 @@
 //! RabbitMQ leaves out takes its default.
 
 pub mod audit;
+pub mod definitions;
 pub mod delayed;
 pub mod events;
 pub mod messages;

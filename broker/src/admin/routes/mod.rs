@@ -11,6 +11,7 @@ mod channels;
 mod cluster;
 mod connections;
 mod consumers;
+mod definitions;
 mod exchanges;
 mod health;
 mod logins;
@@ -65,6 +66,7 @@ pub fn table() -> Vec<Route> {
         exchanges::routes,
         bindings::routes,
         queues::routes,
+        definitions::routes,
         health::routes,
         metrics::routes,
         reference::routes,
@@ -146,8 +148,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Conditions {
 
 /// Answers on a thread that may take its time: a list of 100,000 queues must not hold up those who carry messages.
 async fn answer(broker: Arc<Broker>, work: impl FnOnce(&Arc<Broker>) -> Answer + Send + 'static) -> Answer {
+    take_time(broker, work).await
+}
+
+/// Works on a thread that may take its time.
+async fn take_time<T: Send + 'static>(
+    broker: Arc<Broker>,
+    work: impl FnOnce(&Arc<Broker>) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
     match tokio::task::spawn_blocking(move || work(&broker)).await {
-        Ok(answer) => answer,
+        Ok(done) => done,
         Err(error) => {
             error!(%error, "admin request failed");
             Err(ApiError::internal("the request failed; see the broker's log"))

@@ -95,7 +95,7 @@ async fn declare(
 }
 
 /// A hash as definitions carry it.
-pub(in crate::admin) fn imported(algorithm: Option<&str>, hash: &str) -> Result<PasswordHash, ApiError> {
+fn imported(algorithm: Option<&str>, hash: &str) -> Result<PasswordHash, ApiError> {
     let algorithm = algorithm.unwrap_or("rabbit_password_hashing_sha256");
     PasswordHash::import(algorithm, hash).map_err(|error| ApiError::bad_request(error.to_string()))
 }

@@ -1,11 +1,13 @@
 //! Vhosts.
 
-use leveret_core::vhosts::{DefaultQueueType, Vhost as Record, VhostsError};
+use leveret_core::vhosts::{Vhost as Record, VhostsError};
+use leveret_protocol::admin::definitions::DefinedVhost;
 use leveret_protocol::admin::requests::PutVhost;
 use leveret_protocol::admin::{Channel, Connection, Permission, TopicPermission, Vhost};
 
 use super::*;
 use crate::admin::{state, views};
+use crate::definitions::merged_vhost;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -87,7 +89,16 @@ async fn declare(
 ) -> Result<StatusCode, ApiError> {
     let before = broker.vhost_records().read().get(&name).cloned();
     let is_new = before.is_none();
-    let record = merged(before.unwrap_or_else(|| Record::new(&name)), wanted)?;
+    let defined = DefinedVhost {
+        name: name.clone(),
+        description: wanted.description,
+        tags: wanted.tags,
+        default_queue_type: wanted.default_queue_type,
+        protected_from_deletion: wanted.protected_from_deletion,
+        metadata: wanted.metadata,
+    };
+    let record = merged_vhost(before.unwrap_or_else(|| Record::new(&name)), &defined)
+        .map_err(ApiError::bad_request)?;
     let (_, ticket) = broker.put_vhost(record).map_err(refused)?;
     broker.await_durable(ticket).await?;
     if is_new {
@@ -99,30 +110,6 @@ async fn declare(
         }
     }
     Ok(created(is_new))
-}
-
-/// A vhost with what a request says of it.
-pub(in crate::admin) fn merged(mut record: Record, wanted: PutVhost) -> Result<Record, ApiError> {
-    let metadata = wanted.metadata.unwrap_or_default();
-    if let Some(description) = wanted.description.or(metadata.description) {
-        record.description = description;
-    }
-    if let Some(tags) = wanted.tags.or(metadata.tags) {
-        record.tags = tags;
-    }
-    if let Some(kind) = wanted.default_queue_type.or(metadata.default_queue_type) {
-        record.default_queue_type = match kind.as_str() {
-            "classic" | "rabbit_classic_queue" => Some(DefaultQueueType::Classic),
-            "quorum" | "rabbit_quorum_queue" => Some(DefaultQueueType::Quorum),
-            "stream" | "rabbit_stream_queue" => Some(DefaultQueueType::Stream),
-            "" | "undefined" => None,
-            _ => return Err(ApiError::bad_request("Unsupported default queue type")),
-        };
-    }
-    if let Some(protected) = wanted.protected_from_deletion.or(metadata.protected_from_deletion) {
-        record.protected_from_deletion = protected;
-    }
-    Ok(record)
 }
 
 async fn remove(
