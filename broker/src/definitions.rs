@@ -2,11 +2,13 @@
 //!
 //! - this file: export
 //! - `import`: what an import would change, checked as a whole, and then done
+//! - `rules`: policies, parameters and limits
 //! - `scratch`: a copy of what exists, on which an import is tried
 //!
 //! The format is RabbitMQ's ([`leveret_protocol::admin::definitions`]).
 
 mod import;
+mod rules;
 mod scratch;
 #[cfg(test)]
 mod tests;
@@ -45,20 +47,23 @@ pub fn export(broker: &Broker) -> Definitions {
     for vhost in broker.all_vhosts() {
         add_vhost(&mut definitions, &vhost, vhost.name());
     }
+    rules::add_parameters(&mut definitions, broker, None);
     definitions
 }
 
 /// What is in one vhost, without its name: it can be imported into another.
-pub fn export_vhost(vhost: &Vhost) -> Definitions {
+pub fn export_vhost(broker: &Broker, vhost: &Vhost) -> Definitions {
     let mut definitions =
         Definitions { rabbit_version: RABBITMQ_VERSION.to_owned(), ..Definitions::default() };
     add_vhost(&mut definitions, vhost, "");
+    rules::add_parameters(&mut definitions, broker, Some(vhost.name()));
     definitions
 }
 
 /// Adds what is in a vhost under the name given. What every vhost begins with and what belongs to a connection is not
 /// part of definitions.
 fn add_vhost(definitions: &mut Definitions, vhost: &Vhost, name: &str) {
+    rules::add_policies(definitions, vhost);
     let topology = vhost.topology();
     let name = || name.to_owned();
     for exchange in topology.exchanges().filter(|exchange| !is_reserved(&exchange.name)) {

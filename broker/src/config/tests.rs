@@ -59,7 +59,7 @@ fn an_unknown_key_is_an_error_that_says_where_it_is_and_what_there_is() {
     check(
         "datadir = ''",
         "/leveret.toml:1: unknown key datadir; there are data_dir, default_user, default_password, \
-        loopback_users, and the sections amqp, admin, tls, identity, log, store, memory, disk, runtime",
+        load_definitions, loopback_users, and the sections amqp, admin, tls, identity, log, store, memory, disk, runtime",
     );
     check("log = 5", "/leveret.toml:1: log must be a section, as in [log]");
     check("data_dir = { path = '' }", "/leveret.toml:1: data_dir must be a string, not a section");
@@ -235,6 +235,7 @@ fn the_reference_file_still_loads_with_every_setting_uncommented() {
     let mut config = load(&text, &[], &[]).unwrap().config;
     assert!(config.tls.certificate.is_some() && config.tls.key.is_some() && config.tls.client_ca.is_some());
     config.tls = Tls::default();
+    assert!(config.load_definitions.take().is_some());
     assert_eq!(config, Config::default());
 }
 

@@ -20,6 +20,7 @@ use leveret_protocol::admin::{Permission as DefinedPermission, TopicPermission a
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
+use super::rules::{self, Rule};
 use super::scratch::{self, Scratch, Tried};
 use super::{CLUSTER_NAME, is_reserved};
 use crate::admin::views;
@@ -41,7 +42,7 @@ pub struct Plan {
     differences: Differences,
 }
 
-enum Step {
+pub(super) enum Step {
     Vhost(VhostRecord),
     User { name: String, password: PasswordHash, tags: Tags, limits: UserLimits },
     Permission { user: String, vhost: String, permission: Permission },
@@ -50,6 +51,7 @@ enum Step {
     Exchange(DefinedExchange),
     Queue(DefinedQueue),
     Binding(DefinedBinding),
+    Rule(Rule),
 }
 
 impl Plan {
@@ -70,10 +72,12 @@ impl Plan {
         plan.permissions(&mut users, &vhosts, definitions.permissions)?;
         plan.topic_permissions(&mut users, &vhosts, definitions.topic_permissions)?;
         for parameter in definitions.global_parameters {
-            if let (CLUSTER_NAME, Some(name)) = (parameter.name.as_str(), parameter.value.as_str()) {
-                plan.cluster_name(broker, name);
+            match parameter.value.as_str() {
+                Some(name) if parameter.name == CLUSTER_NAME => plan.cluster_name(broker, name),
+                _ => rules::plan_global(&mut plan, broker, parameter)?,
             }
         }
+        rules::plan_policies(&mut plan, broker, &vhosts, definitions.policies)?;
         let mut scratch = Scratch::default();
         for vhost in vhosts.iter() {
             scratch.add(&vhost.name, broker.vhost(&vhost.name).as_deref());
@@ -82,11 +86,13 @@ impl Plan {
             plan.exchange(&mut scratch, exchange)?;
         }
         for queue in definitions.queues {
-            plan.queue(&mut scratch, queue)?;
+            plan.queue(&mut scratch, &vhosts, queue)?;
         }
         for binding in definitions.bindings {
             plan.binding(&mut scratch, binding)?;
         }
+        // Last, so that a limit does not stand in the way of what is defined beside it.
+        rules::plan_parameters(&mut plan, broker, &vhosts, definitions.parameters)?;
         Ok(plan)
     }
 
@@ -229,12 +235,18 @@ impl Plan {
         Ok(())
     }
 
-    fn queue(&mut self, scratch: &mut Scratch, queue: DefinedQueue) -> Result<(), ImportError> {
+    fn queue(
+        &mut self,
+        scratch: &mut Scratch,
+        vhosts: &Vhosts,
+        queue: DefinedQueue,
+    ) -> Result<(), ImportError> {
         let (vhost, name) = (queue.vhost.clone(), queue.name.clone());
         let tried = if is_reserved(&queue.name) && scratch.has(&queue.vhost) {
             Tried::Conflict("only the broker gives names that begin with amq.".to_owned())
         } else {
-            scratch.queue(&queue).map_err(|reason| error("queue", &queue.name, reason))?
+            let limit = vhosts.get(&queue.vhost).and_then(|vhost| vhost.limits.max_queues);
+            scratch.queue(&queue, limit).map_err(|reason| error("queue", &queue.name, reason))?
         };
         self.tried("queue", &vhost, &name, tried, Step::Queue(queue));
         Ok(())
@@ -265,7 +277,15 @@ impl Plan {
         }
     }
 
-    fn note(&mut self, kind: &str, vhost: &str, name: &str, exists: bool, is_same: bool, step: Step) {
+    pub(super) fn note(
+        &mut self,
+        kind: &str,
+        vhost: &str,
+        name: &str,
+        exists: bool,
+        is_same: bool,
+        step: Step,
+    ) {
         let list = match (exists, is_same) {
             (_, true) => {
                 self.differences.unchanged += 1;
@@ -299,6 +319,7 @@ impl Step {
             Step::TopicPermission(DefinedTopicPermission { user, vhost, exchange, write, read }) => broker
                 .change_users(|users| users.set_topic_permission(&user, &vhost, &exchange, &write, &read))
                 .map_err(|error| wrong(error.to_string())),
+            Step::Rule(rule) => rule.carry_out(broker),
             Step::ClusterName(name) => broker.set_cluster_name(&name),
             Step::Exchange(exchange) => {
                 let arguments = scratch::encoded(&exchange.arguments).map_err(wrong)?;
@@ -381,11 +402,11 @@ fn password(user: &DefinedUser) -> Result<PasswordHash, String> {
     }
 }
 
-fn must_have(vhosts: &Vhosts, vhost: &str) -> Result<(), String> {
+pub(super) fn must_have(vhosts: &Vhosts, vhost: &str) -> Result<(), String> {
     vhosts.get(vhost).map(drop).ok_or_else(|| format!("no_such_vhost: {vhost}"))
 }
 
-fn vhost(broker: &Broker, name: &str) -> Result<Arc<crate::broker::Vhost>, Fault> {
+pub(super) fn vhost(broker: &Broker, name: &str) -> Result<Arc<crate::broker::Vhost>, Fault> {
     broker.vhost(name).ok_or_else(|| Fault::not_found(format!("no vhost '{name}'")))
 }
 
@@ -393,6 +414,6 @@ fn object(kind: &str, vhost: &str, name: &str, reason: Option<String>) -> Define
     DefinedObject { kind: kind.to_owned(), vhost: vhost.to_owned(), name: name.to_owned(), reason }
 }
 
-fn error(kind: &'static str, name: &str, reason: String) -> ImportError {
+pub(super) fn error(kind: &'static str, name: &str, reason: String) -> ImportError {
     ImportError { kind, name: name.to_owned(), reason }
 }

@@ -45,15 +45,18 @@ impl Scratch {
         let arguments = encoded(&exchange.arguments)?;
         let topology = self.topology(&exchange.vhost)?;
         let exists = topology.exchange(&exchange.name).is_some();
-        tried(exists, topology.declare_exchange(&exchange_declare(exchange, &arguments), "").map(drop))
+        tried(exists, topology.declare_exchange(&exchange_declare(exchange, &arguments), "", 0).map(drop))
     }
 
-    /// Tries a queue.
-    pub fn queue(&mut self, queue: &DefinedQueue) -> Result<Tried, String> {
+    /// Tries a queue in a vhost that may hold `limit`.
+    pub fn queue(&mut self, queue: &DefinedQueue, limit: Option<u64>) -> Result<Tried, String> {
         let arguments = encoded(&queue_arguments(queue))?;
         let topology = self.topology(&queue.vhost)?;
         let exists = topology.queue(&queue.name).is_some();
-        let checked = topology.check_queue_declare(&queue_declare(queue, &arguments), &DECLARER);
+        let checked = topology.check_queue_declare(
+            &queue_declare(queue, &arguments),
+            &Declarer { max_queues: limit, ..DECLARER },
+        );
         let definition = match checked {
             Ok(QueueCheck::Existing(..)) => return Ok(Tried::Unchanged),
             Ok(QueueCheck::New(definition)) => definition,
@@ -168,7 +171,7 @@ fn copy(vhost: &Vhost) -> Topology<()> {
             arguments: RawTable::new_unchecked_valid(&arguments),
         };
         // It was declared so once.
-        let _ = copy.declare_exchange(&declare, &exchange.user);
+        let _ = copy.declare_exchange(&declare, &exchange.user, 0);
     }
     for (queue, _) in existing.queues() {
         copy.insert_queue(Box::new(queue.clone()), ());
@@ -188,4 +191,4 @@ fn copy(vhost: &Vhost) -> Topology<()> {
 pub const NOBODY: ConnectionId = ConnectionId(0);
 
 const DECLARER: Declarer<'static> =
-    Declarer { connection: NOBODY, user: "", uid: 0, random: [0; 16], default_kind: None };
+    Declarer { connection: NOBODY, user: "", uid: 0, random: [0; 16], default_kind: None, max_queues: None };

@@ -57,6 +57,9 @@ async fn what_rabbitmq_exported_comes_out_as_it_went_in() {
         ("vhosts", &["name"]),
         ("permissions", &["user", "vhost", "configure", "write", "read"]),
         ("topic_permissions", &["user", "vhost", "exchange", "write", "read"]),
+        ("parameters", &["vhost", "component", "name", "value"]),
+        ("global_parameters", &["name", "value"]),
+        ("policies", &["vhost", "name", "pattern", "apply-to", "priority", "definition"]),
         ("queues", &["name", "vhost", "durable", "auto_delete", "arguments"]),
         ("exchanges", &["name", "vhost", "type", "durable", "auto_delete", "internal", "arguments"]),
         ("bindings", &["source", "vhost", "destination", "destination_type", "routing_key", "arguments"]),
@@ -129,6 +132,14 @@ async fn nothing_is_imported_when_something_is_wrong() {
             json!({"permissions": [{"user": "u", "vhost": "/", "configure": "", "write": "", "read": ""}]}),
             "permission 'u': user 'u' does not exist",
         ),
+        (
+            json!({"policies": [{"vhost": "/", "name": "p", "pattern": "(", "definition": {"max-length": 1}}]}),
+            "policy 'p': Validation failed",
+        ),
+        (
+            json!({"parameters": [{"vhost": "/", "component": "none", "name": "p", "value": 1}]}),
+            "parameter 'p': Validation failed",
+        ),
         (json!({"vhosts": [{"name": "v", "default_queue_type": "wood"}]}), "vhost 'v': Unsupported default"),
     ] {
         let mut definitions = wrong.clone();
@@ -146,12 +157,15 @@ async fn definitions_of_one_vhost_go_into_another() {
     let (running, _directory) = start().await;
     import(&running, rabbitmqs()).expect("importable");
     let broker = running.broker();
-    let eu = export_vhost(&broker.vhost("eu").expect("imported"));
+    let eu = export_vhost(broker, &broker.vhost("eu").expect("imported"));
     assert!(json!(eu)["queues"][0].get("vhost").is_none());
     broker.put_vhost(leveret_core::vhosts::Vhost::new("us")).expect("valid");
     let plan = Plan::new(broker, eu.clone(), Some("us")).expect("importable");
     plan.carry_out(broker, "root").expect("was checked");
-    assert_eq!(export_vhost(&broker.vhost("us").expect("made")), eu);
+    let mut us = export_vhost(broker, &broker.vhost("us").expect("made"));
+    us.parameters.iter_mut().for_each(|parameter| parameter.vhost = "eu".to_owned());
+    us.policies.iter_mut().for_each(|policy| policy.vhost = "eu".to_owned());
+    assert_eq!(us, eu);
 }
 
 #[tokio::test]

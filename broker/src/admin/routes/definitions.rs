@@ -58,7 +58,7 @@ async fn export_vhost(
 ) -> Answer {
     answer(broker, move |broker| {
         let vhost = broker.vhost(&vhost).ok_or_else(|| ApiError::not_found("Not Found"))?;
-        Ok(download(&parameters, Json(definitions::export_vhost(&vhost))))
+        Ok(download(&parameters, Json(definitions::export_vhost(broker, &vhost))))
     })
     .await
 }
