@@ -1,6 +1,7 @@
 //! The running broker: brings store, topology, users and listeners together, starts them, stops them.
 
 mod logins;
+mod parameters;
 mod policies;
 mod setup;
 mod topology;
@@ -44,6 +45,7 @@ use crate::replies::Replies;
 use crate::store::{Store, StoreOptions, SyncMode, Wake};
 
 use logins::Logins;
+pub use parameters::{NotSet, ParameterOf};
 pub use topology::Vhost;
 
 /// Everything that connections and the admin API share.

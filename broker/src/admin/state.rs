@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
 use leveret_core::auth::User;
+use leveret_core::policy::Applied;
 use leveret_core::queue::ConnectionId;
 use leveret_core::session::channel::ChannelInfo;
 use leveret_core::session::host::Destination;
@@ -148,7 +149,8 @@ pub fn queues(broker: &Broker, vhost: Option<&str>) -> Vec<Queue> {
             let topology = vhost.topology();
             for cell in cells {
                 if let Some((definition, current)) = topology.queue(cell.name()) {
-                    queues.push(view_queue(broker, definition, current));
+                    let applied = topology.applied_to_queue(cell.name());
+                    queues.push(view_queue(broker, definition, current, applied));
                 }
             }
         }
@@ -162,7 +164,8 @@ pub fn queue(broker: &Broker, vhost: &str, name: &str) -> Option<Queue> {
     let topology = vhost.topology();
     let (definition, cell) = topology.queue(name)?;
     let consumer_details = Some(view_consumers(broker, cell));
-    Some(Queue { consumer_details, ..view_queue(broker, definition, cell) })
+    let applied = topology.applied_to_queue(name);
+    Some(Queue { consumer_details, ..view_queue(broker, definition, cell, applied) })
 }
 
 /// Exchanges.
@@ -170,7 +173,9 @@ pub fn exchanges(broker: &Broker, vhost: Option<&str>) -> Vec<Exchange> {
     let mut exchanges = Vec::new();
     for vhost in asked_for(broker, vhost) {
         let topology = vhost.topology();
-        exchanges.extend(topology.exchanges().map(|definition| view_exchange(vhost.name(), definition)));
+        exchanges.extend(topology.exchanges().map(|definition| {
+            view_exchange(vhost.name(), definition, topology.applied_to_exchange(&definition.name))
+        }));
     }
     exchanges
 }
@@ -179,7 +184,7 @@ pub fn exchanges(broker: &Broker, vhost: Option<&str>) -> Vec<Exchange> {
 pub fn exchange(broker: &Broker, vhost: &str, name: &str) -> Option<Exchange> {
     let vhost = broker.vhost(vhost)?;
     let topology = vhost.topology();
-    Some(view_exchange(vhost.name(), topology.exchange(name)?))
+    Some(view_exchange(vhost.name(), topology.exchange(name)?, topology.applied_to_exchange(name)))
 }
 
 /// Bindings, those of the default exchange included.
@@ -351,7 +356,12 @@ fn asked_for(broker: &Broker, vhost: Option<&str>) -> Vec<Arc<broker::Vhost>> {
     }
 }
 
-fn view_queue(broker: &Broker, definition: &QueueDefinition, cell: &QueueCell) -> Queue {
+fn view_queue(
+    broker: &Broker,
+    definition: &QueueDefinition,
+    cell: &QueueCell,
+    applied: Option<&Applied>,
+) -> Queue {
     let (info, counters) = (cell.info(), cell.counters());
     let consumers = if info.consumers > 0 { cell.consumers() } else { Vec::new() };
     let could_deliver = if info.consumers > 0 && info.ready == 0 { 1.0 } else { 0.0 };
@@ -379,6 +389,9 @@ fn view_queue(broker: &Broker, definition: &QueueDefinition, cell: &QueueCell) -
         message_bytes_unacknowledged: info.unacked_bytes,
         message_bytes_ram: info.resident_bytes + info.unacked_bytes,
         memory: info.resident_bytes + info.unacked_bytes,
+        policy: applied.and_then(|applied| Some(applied.policy.as_ref()?.name.clone())),
+        operator_policy: applied.and_then(|applied| Some(applied.operator_policy.as_ref()?.name.clone())),
+        effective_policy_definition: applied.map(|applied| applied.definition.clone()).unwrap_or_default(),
         exclusive_consumer_tag: tag(&|consumer| consumer.exclusive),
         single_active_consumer_tag: tag(&|consumer| cell.is_single_active() && consumer.active),
         owner_pid_details: owner.and_then(|owner| broker.connections().look(owner, connection_details)),
@@ -389,6 +402,7 @@ fn view_queue(broker: &Broker, definition: &QueueDefinition, cell: &QueueCell) -
 
 fn view_consumers(broker: &Broker, cell: &QueueCell) -> Vec<Consumer> {
     let single_active = cell.is_single_active();
+    let timeout_ms = cell.config().consumer_timeout_ms.unwrap_or(0);
     let view = |consumer: ConsumerInfo| {
         let details = |info: &ConnectionInfo| ChannelDetails {
             name: channel_name(info, consumer.channel),
@@ -415,8 +429,8 @@ fn view_consumers(broker: &Broker, cell: &QueueCell) -> Vec<Consumer> {
             active: consumer.active,
             activity_status: status.to_owned(),
             prefetch_count: consumer.prefetch,
+            consumer_timeout: timeout_ms,
             arguments: priority.into_iter().collect(),
-            ..Consumer::default()
         }
     };
     cell.consumers().into_iter().map(view).collect()
@@ -503,7 +517,11 @@ fn message_stats(counters: Counters) -> MessageStats {
     }
 }
 
-fn view_exchange(vhost: &str, definition: &leveret_core::vhost::ExchangeDefinition) -> Exchange {
+fn view_exchange(
+    vhost: &str,
+    definition: &leveret_core::vhost::ExchangeDefinition,
+    applied: Option<&Applied>,
+) -> Exchange {
     Exchange {
         name: definition.name.clone(),
         vhost: vhost.to_owned(),
@@ -512,6 +530,7 @@ fn view_exchange(vhost: &str, definition: &leveret_core::vhost::ExchangeDefiniti
         auto_delete: definition.auto_delete,
         internal: definition.internal,
         arguments: arguments(&definition.arguments),
+        policy: applied.and_then(|applied| Some(applied.policy.as_ref()?.name.clone())),
         // RabbitMQ's name for itself, where nobody else declared it.
         user_who_performed_action: match definition.user.as_str() {
             "" => "rmq-internal".to_owned(),

@@ -24,11 +24,18 @@ pub fn user(user: &auth::User) -> User {
         password_hash: user.password().as_str().to_owned(),
         hashing_algorithm: user.password().algorithm().name().to_owned(),
         tags: user.tags().as_slice().to_vec(),
-        limits: limits([
-            ("max-connections", user.limits().max_connections),
-            ("max-channels", user.limits().max_channels),
-        ]),
+        limits: user_limits(&user.limits()),
     }
+}
+
+/// A user's limits by name.
+pub fn user_limits(of: &auth::UserLimits) -> Arguments {
+    limits([("max-connections", of.max_connections), ("max-channels", of.max_channels)])
+}
+
+/// A vhost's limits by name.
+pub fn vhost_limits(of: &vhosts::VhostLimits) -> Arguments {
+    limits([("max-connections", of.max_connections), ("max-queues", of.max_queues)])
 }
 
 /// A user's rights, by vhost.

@@ -225,6 +225,34 @@ pub struct PutTopicPermission {
     pub read: String,
 }
 
+/// `PUT /api/policies/{vhost}/{policy}`, and of operator policies; and what is tried with `preview`. What is in the
+/// fields is checked as a whole, so that everything wrong with it is said at once.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct PutPolicy {
+    /// A regular expression for names.
+    pub pattern: Option<Json>,
+    /// `queues`, `classic_queues`, `quorum_queues`, `streams`, `exchanges`, or `all` if not given.
+    #[serde(rename = "apply-to", skip_serializing_if = "Option::is_none")]
+    pub apply_to: Option<Json>,
+    /// 0 if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Json>,
+    pub definition: Option<Json>,
+    /// For `preview`: the policy of this name is taken as replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// `PUT` of a parameter, of a global parameter, or of a limit.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct PutValue {
+    pub value: Option<Json>,
+}
+
 /// `GET` and `PUT /api/cluster-name`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -14,11 +14,14 @@ mod consumers;
 mod definitions;
 mod exchanges;
 mod health;
+mod limits;
 mod logins;
 mod metrics;
 mod nodes;
 mod overview;
+pub(in crate::admin) mod parameters;
 mod permissions;
+pub(in crate::admin) mod policies;
 mod queues;
 mod reference;
 mod route;
@@ -37,6 +40,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use leveret_core::session::host::Ticket;
 use serde::de::DeserializeOwned;
 use tracing::error;
 
@@ -60,6 +64,9 @@ pub fn table() -> Vec<Route> {
         vhosts::routes,
         users::routes,
         permissions::routes,
+        limits::routes,
+        policies::routes,
+        parameters::routes,
         connections::routes,
         channels::routes,
         consumers::routes,
@@ -163,6 +170,24 @@ async fn take_time<T: Send + 'static>(
             Err(ApiError::internal("the request failed; see the broker's log"))
         }
     }
+}
+
+/// Makes a change on a thread that may take its time, and answers with its status once it is durable.
+async fn change(
+    broker: Arc<Broker>,
+    work: impl FnOnce(&Arc<Broker>) -> Result<(StatusCode, Ticket), ApiError> + Send + 'static,
+) -> Result<StatusCode, ApiError> {
+    let changed = tokio::task::spawn_blocking({
+        let broker = broker.clone();
+        move || work(&broker)
+    });
+    let changed = changed.await.map_err(|error| {
+        error!(%error, "admin request failed");
+        ApiError::internal("the request failed; see the broker's log")
+    })?;
+    let (status, ticket) = changed?;
+    broker.await_durable(ticket).await?;
+    Ok(status)
 }
 
 /// 201 for what was made, 204 for what was there.

@@ -48,7 +48,6 @@ pub enum Who {
     /// Those who may use the vhost in the path, and administrators. The permissions there decide the rest.
     UsesVhost,
     /// Policymakers, where the path names a vhost those who may use it, and administrators.
-    #[allow(dead_code)]
     Policymaker,
     /// Monitors and administrators.
     Monitor,

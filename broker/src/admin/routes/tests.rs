@@ -2,6 +2,7 @@
 
 mod objects;
 mod people;
+mod policies;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
