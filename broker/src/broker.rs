@@ -37,6 +37,7 @@ use crate::connections::Connections;
 use crate::deadlines::{Deadlines, Whose};
 use crate::definitions::Plan;
 use crate::delayed::DelayedExchange;
+use crate::history::{self, History};
 use crate::metrics::Metrics;
 use crate::net::{listener, tls};
 use crate::outbox::Notice;
@@ -68,6 +69,7 @@ pub struct Broker {
     connections: Connections,
     replies: Replies,
     metrics: Metrics,
+    history: History,
     alarms: Alarms,
     session_config: RwLock<Arc<SessionConfig>>,
     /// Set once it serves.
@@ -146,6 +148,7 @@ impl Broker {
         }
         tasks.push(tokio::spawn(watch_alarms(broker.clone())));
         tasks.push(tokio::spawn(watch_deadlines(broker.clone())));
+        tasks.push(tokio::spawn(history::watch(broker.clone())));
         Ok(Running { broker, listeners, tasks, recovered })
     }
 
@@ -175,6 +178,7 @@ impl Broker {
             connections: Connections::default(),
             replies: Replies::default(),
             metrics: Metrics::default(),
+            history: History::default(),
             alarms,
             session_config: RwLock::new(session_config),
             listeners: OnceLock::new(),
@@ -268,6 +272,16 @@ impl Broker {
 
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Bytes of messages that queues hold in memory, to some 64 KiB a queue.
+    pub fn resident_message_bytes(&self) -> u64 {
+        self.shared.resident_bytes.load(Ordering::Relaxed) as u64
+    }
+
+    /// How figures rose lately.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     pub fn alarms(&self) -> &Alarms {

@@ -11,6 +11,7 @@ pub mod deadlines;
 pub mod definitions;
 pub mod delayed;
 pub mod dispatch;
+pub mod history;
 pub mod logging;
 pub mod metrics;
 pub mod net;

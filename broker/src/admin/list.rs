@@ -86,6 +86,50 @@ impl ListQuery {
         self.serve::<T, Value>(items, total_count)
     }
 
+    /// True when a page is asked for.
+    pub fn is_paged(&self) -> bool {
+        self.page.is_some()
+    }
+
+    /// As [`ListQuery::respond`], for many things that are costly to show: where the order is known without showing
+    /// them, only those on the page are. `key` is the vhost and name of one, `figure` the value of the field at a path,
+    /// and `show` is `None` for what is gone.
+    pub fn respond_lazily<R, T: Item>(
+        &self,
+        rows: Vec<R>,
+        key: impl Fn(&R) -> (&str, &str),
+        figure: impl Fn(&R, &str) -> Option<f64>,
+        show: impl Fn(&R) -> Option<T>,
+    ) -> Result<Response, ApiError> {
+        let total_count = rows.len();
+        let figures: Option<Vec<f64>> = match &self.sort {
+            None => Some(vec![0.0; rows.len()]),
+            Some(path) => rows.iter().map(|row| figure(row, path)).collect(),
+        };
+        let (Some(number), Some(figures), true) = (self.page, figures, T::PAGED) else {
+            return self.respond(rows.iter().filter_map(show).collect());
+        };
+        let mut ordered: Vec<(f64, R)> = figures.into_iter().zip(rows).collect();
+        if let Some(filter) = &self.name {
+            ordered.retain(|(_, row)| filter.keeps(key(row).1));
+        }
+        ordered.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| key(&a.1).cmp(&key(&b.1))));
+        if self.reverse {
+            ordered.reverse();
+        }
+        let page = number.cut(ordered, total_count)?;
+        let items: Vec<T> = page.items.iter().filter_map(|(_, row)| show(row)).collect();
+        self.serve_page::<T, T>(Page {
+            item_count: items.len(),
+            items,
+            filtered_count: page.filtered_count,
+            page: page.page,
+            page_count: page.page_count,
+            page_size: page.page_size,
+            total_count,
+        })
+    }
+
     /// The answer to a request for one thing, of which columns may be chosen too.
     pub fn respond_one<T: Serialize>(&self, item: &T) -> Result<Response, ApiError> {
         let Some(columns) = &self.columns else { return Ok(Json(item).into_response()) };
@@ -95,15 +139,17 @@ impl ListQuery {
 
     /// Serves ordered items of the kind `T`, which may be JSON already.
     fn serve<T: Item, I: Serialize>(&self, items: Vec<I>, total_count: usize) -> Result<Response, ApiError> {
-        let columns = self.columns_of::<T>();
         let Some(number) = self.page.filter(|_| T::PAGED) else {
-            return Ok(match columns {
+            return Ok(match self.columns_of::<T>() {
                 None => Json(items).into_response(),
                 Some(columns) => Json(project_all(&items, &columns)?).into_response(),
             });
         };
-        let page = number.cut(items, total_count)?;
-        Ok(match columns {
+        self.serve_page::<T, I>(number.cut(items, total_count)?)
+    }
+
+    fn serve_page<T: Item, I: Serialize>(&self, page: Page<I>) -> Result<Response, ApiError> {
+        Ok(match self.columns_of::<T>() {
             None => Json(page).into_response(),
             Some(columns) => Json(Page {
                 items: project_all(&page.items, &columns)?,

@@ -1,9 +1,12 @@
 //! What Prometheus collects, in its text format and under the names that RabbitMQ's exporter uses, so that dashboards
 //! and alerts made for RabbitMQ go on working.
 //!
-//! Totals over all queues only: the size of the answer does not depend on what clients create, and it names nobody.
+//! [`render`] has totals over all queues only: the size of the answer does not depend on what clients create, and it
+//! names nobody. [`render_objects`] has single objects, in the families that are asked for.
 
 use std::fmt::{Display, Write};
+
+use leveret_protocol::admin::{Channel, Connection, Exchange, Queue};
 
 /// The figures. Counters start at zero with the process.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -68,6 +71,37 @@ pub struct Metrics {
     pub max_fds: u64,
     pub memory_alarm: bool,
     pub disk_alarm: bool,
+
+    /// Bytes of messages that wait to be written to disk.
+    pub store_backlog_bytes: u64,
+    /// Bytes of messages in memory.
+    pub resident_message_bytes: u64,
+    /// Bytes that past figures take.
+    pub history_bytes: u64,
+}
+
+/// Figures of single objects, to be rendered in families.
+#[derive(Default)]
+pub struct Objects {
+    pub queues: Vec<Queue>,
+    pub exchanges: Vec<Exchange>,
+    pub connections: Vec<Connection>,
+    pub channels: Vec<Channel>,
+    pub vhosts: Vec<String>,
+}
+
+/// The families of `/metrics/detailed`, under RabbitMQ's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    QueueCoarse,
+    QueueConsumerCount,
+    Queue,
+    QueueDelivery,
+    ConnectionCoarse,
+    Connection,
+    Channel,
+    VhostStatus,
+    ExchangeNames,
 }
 
 /// The content type of [`render`]'s text.
@@ -81,6 +115,166 @@ pub fn render(metrics: &Metrics) -> String {
     objects(&mut text, metrics);
     resources(&mut text, metrics);
     text.0
+}
+
+/// The figures as text, without those that [`render_objects`] tells apart by labels: a name may be there once.
+pub fn render_without_objects(metrics: &Metrics) -> String {
+    let mut text = Text(String::with_capacity(16 * 1024));
+    identity(&mut text, metrics);
+    messages(&mut text, metrics);
+    resources(&mut text, metrics);
+    text.0
+}
+
+/// Figures of single objects as text: names begin with `prefix`, `rabbitmq` or `rabbitmq_detailed`.
+pub fn render_objects(objects: &Objects, families: &[Family], prefix: &str) -> String {
+    let mut text = Text(String::with_capacity(64 * 1024));
+    for family in families {
+        match family {
+            Family::QueueCoarse => queues(&mut text, prefix, objects, COARSE),
+            Family::QueueConsumerCount => {
+                queues(&mut text, prefix, objects, &[("consumers", "Consumers.", |it| it.consumers.into())]);
+            }
+            Family::Queue => queues(&mut text, prefix, objects, QUEUES),
+            Family::QueueDelivery => queue_counters(&mut text, prefix, objects),
+            Family::ConnectionCoarse => connections(&mut text, prefix, objects, true),
+            Family::Connection => connections(&mut text, prefix, objects, false),
+            Family::Channel => channels(&mut text, prefix, objects),
+            Family::VhostStatus => {
+                text.header("rabbitmq_cluster_vhost_status", "gauge", "1 for a vhost that runs.");
+                for vhost in &objects.vhosts {
+                    text.sample("rabbitmq_cluster_vhost_status", &[("vhost", vhost)], 1);
+                }
+            }
+            Family::ExchangeNames => {
+                text.header("rabbitmq_cluster_exchange_name", "gauge", "1 for an exchange.");
+                for exchange in &objects.exchanges {
+                    let labels =
+                        [("vhost", &*exchange.vhost), ("exchange", &exchange.name), ("type", &exchange.kind)];
+                    text.sample("rabbitmq_cluster_exchange_name", &labels, 1);
+                }
+            }
+        }
+    }
+    text.0
+}
+
+type QueueFigure = (&'static str, &'static str, fn(&Queue) -> u64);
+
+const COARSE: &[QueueFigure] = &[
+    ("messages_ready", "Messages ready to be delivered.", |it| it.totals.messages_ready),
+    ("messages_unacked", "Messages delivered and not acknowledged.", |it| it.totals.messages_unacknowledged),
+    ("messages", "Messages ready and unacknowledged.", |it| it.totals.messages),
+];
+
+const QUEUES: &[QueueFigure] = &[
+    ("messages_ram", "Messages in memory.", |it| it.messages_ram),
+    ("messages_bytes", "Bytes of message bodies.", |it| it.message_bytes),
+    ("messages_ready_bytes", "Bytes of bodies ready to be delivered.", |it| it.message_bytes_ready),
+    ("messages_unacked_bytes", "Bytes of bodies not acknowledged.", |it| it.message_bytes_unacknowledged),
+    ("messages_ram_bytes", "Bytes of bodies in memory.", |it| it.message_bytes_ram),
+    ("process_memory_bytes", "Bytes of memory that the queue takes.", |it| it.memory),
+];
+
+fn queues(text: &mut Text, prefix: &str, objects: &Objects, figures: &[QueueFigure]) {
+    for (name, help, figure) in figures {
+        let name = format!("{prefix}_queue_{name}");
+        text.header(&name, "gauge", help);
+        for queue in &objects.queues {
+            text.sample(&name, &[("vhost", &queue.vhost), ("queue", &queue.name)], figure(queue));
+        }
+    }
+}
+
+fn queue_counters(text: &mut Text, prefix: &str, objects: &Objects) {
+    let figures: &[QueueFigure] = &[
+        ("messages_published", "Messages that reached the queue.", |it| it.message_stats.publish),
+        ("messages_delivered", "Messages delivered to consumers that acknowledge.", |it| {
+            it.message_stats.deliver
+        }),
+        ("messages_delivered_no_ack", "Messages delivered without acknowledgement.", |it| {
+            it.message_stats.deliver_no_ack
+        }),
+        ("messages_got", "Messages fetched by basic.get.", |it| {
+            it.message_stats.get + it.message_stats.get_no_ack
+        }),
+        ("messages_redelivered", "Messages delivered again.", |it| it.message_stats.redeliver),
+        ("messages_acked", "Messages acknowledged.", |it| it.message_stats.ack),
+    ];
+    for (name, help, figure) in figures {
+        let name = match *name {
+            // The only one of these that RabbitMQ counts by queue alone.
+            "messages_published" => format!("{prefix}_queue_messages_published_total"),
+            name => format!("{}_queue_{name}_total", prefix.replace("rabbitmq", "leveret")),
+        };
+        text.header(&name, "counter", help);
+        for queue in &objects.queues {
+            text.sample(&name, &[("vhost", &queue.vhost), ("queue", &queue.name)], figure(queue));
+        }
+    }
+}
+
+fn connections(text: &mut Text, prefix: &str, objects: &Objects, is_coarse: bool) {
+    type Figure = (&'static str, &'static str, &'static str, fn(&Connection) -> u64);
+    let figures: &[Figure] = if is_coarse {
+        &[
+            ("incoming_bytes_total", "counter", "Bytes received.", |it| it.recv_oct),
+            ("outgoing_bytes_total", "counter", "Bytes sent.", |it| it.send_oct),
+        ]
+    } else {
+        &[
+            ("incoming_packets_total", "counter", "Reads from the socket.", |it| it.recv_cnt),
+            ("outgoing_packets_total", "counter", "Writes to the socket.", |it| it.send_cnt),
+            ("channels", "gauge", "Open channels.", |it| it.channels.into()),
+        ]
+    };
+    for (name, kind, help, figure) in figures {
+        let name = format!("{prefix}_connection_{name}");
+        text.header(&name, kind, help);
+        for connection in &objects.connections {
+            let labels = [("vhost", &*connection.vhost), ("connection", &connection.name)];
+            text.sample(&name, &labels, figure(connection));
+        }
+    }
+}
+
+fn channels(text: &mut Text, prefix: &str, objects: &Objects) {
+    type Figure = (&'static str, &'static str, fn(&Channel) -> u32);
+    let figures: &[Figure] = &[
+        ("consumers", "Consumers.", |it| it.consumer_count),
+        ("messages_unacked", "Messages delivered and not acknowledged.", |it| it.messages_unacknowledged),
+        ("messages_unconfirmed", "Messages published and not confirmed.", |it| it.messages_unconfirmed),
+        ("messages_uncommitted", "Messages that wait for a commit.", |it| it.messages_uncommitted),
+        ("acks_uncommitted", "Acknowledgements that wait for a commit.", |it| it.acks_uncommitted),
+        ("prefetch", "Prefetch of new consumers.", |it| it.prefetch_count),
+    ];
+    for (name, help, figure) in figures {
+        let name = format!("{prefix}_channel_{name}");
+        text.header(&name, "gauge", help);
+        for channel in &objects.channels {
+            text.sample(&name, &[("vhost", &channel.vhost), ("channel", &channel.name)], figure(channel));
+        }
+    }
+}
+
+impl Family {
+    /// Every family, each with its name in `?family=`.
+    pub const ALL: [(&'static str, Family); 9] = [
+        ("queue_coarse_metrics", Family::QueueCoarse),
+        ("queue_consumer_count", Family::QueueConsumerCount),
+        ("queue_metrics", Family::Queue),
+        ("queue_delivery_metrics", Family::QueueDelivery),
+        ("connection_coarse_metrics", Family::ConnectionCoarse),
+        ("connection_metrics", Family::Connection),
+        ("channel_metrics", Family::Channel),
+        ("vhost_status", Family::VhostStatus),
+        ("exchange_names", Family::ExchangeNames),
+    ];
+
+    /// The family of that name. What RabbitMQ has besides these has no meaning here.
+    pub fn named(name: &str) -> Option<Family> {
+        Family::ALL.iter().find(|(other, _)| *other == name).map(|(_, family)| *family)
+    }
 }
 
 fn identity(text: &mut Text, metrics: &Metrics) {
@@ -224,6 +418,13 @@ fn resources(text: &mut Text, metrics: &Metrics) {
     ] {
         text.gauge(&format!("rabbitmq_{name}"), help, value);
     }
+    for (name, help, value) in [
+        ("store_backlog_bytes", "Bytes of messages that wait to be written.", metrics.store_backlog_bytes),
+        ("message_memory_bytes", "Bytes of messages in memory.", metrics.resident_message_bytes),
+        ("history_memory_bytes", "Bytes that past figures take.", metrics.history_bytes),
+    ] {
+        text.gauge(&format!("leveret_{name}"), help, value);
+    }
 }
 
 /// The text as far as it is written. Writing to a string does not fail, hence the ignored results.
@@ -239,8 +440,17 @@ impl Text {
     }
 
     fn labelled(&mut self, name: &str, kind: &str, help: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.header(name, kind, help);
+        self.sample(name, labels, value);
+    }
+
+    /// What stands in front of the samples of one name.
+    fn header(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         let text = &mut self.0;
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
         text.push_str(name);
         for (index, (label, value)) in labels.iter().enumerate() {
             text.push(if index == 0 { '{' } else { ',' });
@@ -319,6 +529,47 @@ mod tests {
     fn the_format_is_well_formed() {
         let text = text();
         assert!(text.contains("rabbitmq_node=\"leveret@\\\"host\\\\\\n\""), "labels are escaped");
+        well_formed(&text);
+    }
+
+    #[test]
+    fn objects_are_told_apart_by_labels() {
+        let queue = |name: &str, consumers| Queue {
+            name: name.to_owned(),
+            vhost: "/".to_owned(),
+            consumers,
+            ..Queue::default()
+        };
+        let objects = Objects {
+            queues: vec![queue("a", 1), queue("b\"", 2)],
+            connections: vec![Connection { name: "c".to_owned(), recv_oct: 5, ..Connection::default() }],
+            channels: vec![Channel { name: "c (1)".to_owned(), ..Channel::default() }],
+            exchanges: vec![Exchange {
+                name: "x".to_owned(),
+                kind: "topic".to_owned(),
+                ..Exchange::default()
+            }],
+            vhosts: vec!["/".to_owned()],
+        };
+        let families = Family::ALL.map(|(_, family)| family);
+        let text = render_objects(&objects, &families, "rabbitmq_detailed");
+        well_formed(&text);
+        for line in [
+            "rabbitmq_detailed_queue_consumers{vhost=\"/\",queue=\"b\\\"\"} 2",
+            "rabbitmq_detailed_queue_messages_ready{vhost=\"/\",queue=\"a\"} 0",
+            "rabbitmq_detailed_connection_incoming_bytes_total{vhost=\"\",connection=\"c\"} 5",
+            "rabbitmq_detailed_channel_prefetch{vhost=\"\",channel=\"c (1)\"} 0",
+            "rabbitmq_cluster_vhost_status{vhost=\"/\"} 1",
+            "rabbitmq_cluster_exchange_name{vhost=\"\",exchange=\"x\",type=\"topic\"} 1",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
+        }
+        assert_eq!(Family::named("queue_metrics"), Some(Family::Queue));
+        assert_eq!(Family::named("ra_metrics"), None);
+    }
+
+    #[track_caller]
+    fn well_formed(text: &str) {
         let mut seen = std::collections::HashSet::new();
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {

@@ -5,6 +5,7 @@
 //! - `login`: who asks, and what they may see
 //! - `actor`: what they do, done as over AMQP
 //! - `message`: messages as JSON
+//! - `ages`: how much of the past is shown
 //! - `list`: filter, order, pages and columns of lists
 //! - `state`: what the broker knows, collected
 //! - `views`: core types as the API's JSON
@@ -15,6 +16,7 @@
 //! The JSON types are in [`leveret_protocol::admin`].
 
 mod actor;
+mod ages;
 mod error;
 mod list;
 mod login;
@@ -23,7 +25,7 @@ pub mod metrics;
 mod openapi;
 mod routes;
 mod server;
-mod state;
+pub(crate) mod state;
 pub mod views;
 
 pub use metrics::Metrics;

@@ -20,13 +20,14 @@ use leveret_protocol::admin::requests::AuthAttempts;
 use leveret_protocol::admin::{
     Alarm, Application, Arguments, Binding, Channel, ChannelDetails, ChurnRates, Connection,
     ConnectionDetails, Consumer, Exchange, Listener, MessageStats, NamedFeature, Node, ObjectTotals,
-    Overview, Queue, QueueName, QueueTotals, Vhost, arguments,
+    Overview, Queue, QueueName, QueueTotals, Rate, Vhost, arguments,
 };
 use leveret_protocol::table::Value;
 
 use super::{Metrics, views};
 use crate::broker::{self, Broker, Listening};
 use crate::connections::ConnectionInfo;
+use crate::history::{CONNECTION, QUEUE, QUEUE_FIGURES, TOTAL};
 use crate::queue_host::{ConsumerInfo, Counters, QueueCell};
 use crate::runtime;
 
@@ -34,6 +35,20 @@ use crate::runtime;
 pub fn overview(broker: &Broker) -> Overview {
     let sums = Sums::of(broker);
     let metrics = broker.metrics();
+    let rates = broker.history().total_rates();
+    let mut of_queues = [0.0; QUEUE_FIGURES];
+    for (queue, total) in [
+        (QUEUE.delivered, TOTAL.deliver),
+        (QUEUE.delivered_no_ack, TOTAL.deliver_no_ack),
+        (QUEUE.got, TOTAL.get),
+        (QUEUE.got_no_ack, TOTAL.get_no_ack),
+        (QUEUE.redelivered, TOTAL.redeliver),
+        (QUEUE.acked, TOTAL.ack),
+        (QUEUE.ready, TOTAL.ready),
+        (QUEUE.unacked, TOTAL.unacked),
+    ] {
+        of_queues[queue] = rates[total];
+    }
     let cap = |counter: &std::sync::atomic::AtomicU64| narrow(counter.load(Relaxed));
     Overview {
         management_version: RABBITMQ_VERSION.to_owned(),
@@ -50,7 +65,12 @@ pub fn overview(broker: &Broker) -> Overview {
             return_unroutable: metrics.returned.load(Relaxed),
             drop_unroutable: dropped(broker),
             get_empty: metrics.get_empty.load(Relaxed),
-            ..message_stats(sums.counters)
+            publish_details: Rate::new(rates[TOTAL.publish]),
+            confirm_details: Rate::new(rates[TOTAL.confirm]),
+            return_unroutable_details: Rate::new(rates[TOTAL.return_unroutable]),
+            drop_unroutable_details: Rate::new(rates[TOTAL.drop_unroutable]),
+            get_empty_details: Rate::new(rates[TOTAL.get_empty]),
+            ..message_stats(sums.counters, &of_queues)
         },
         churn_rates: ChurnRates {
             connection_created: cap(&metrics.connections_opened),
@@ -61,7 +81,7 @@ pub fn overview(broker: &Broker) -> Overview {
             queue_created: cap(&metrics.queues_created),
             queue_deleted: cap(&metrics.queues_deleted),
         },
-        queue_totals: totals(sums.ready, sums.unacked),
+        queue_totals: totals(sums.ready, sums.unacked, &of_queues),
         object_totals: ObjectTotals {
             connections: broker.connections().len() as u64,
             channels: sums.channels,
@@ -77,6 +97,7 @@ pub fn overview(broker: &Broker) -> Overview {
 
 /// The nodes of the cluster.
 pub fn nodes(broker: &Broker) -> Vec<Node> {
+    let rates = broker.history().total_rates();
     let (usage, files) = (broker.alarms().usage(), Files::count());
     let tasks =
         tokio::runtime::Handle::try_current().map_or(0, |runtime| runtime.metrics().num_alive_tasks());
@@ -105,6 +126,10 @@ pub fn nodes(broker: &Broker) -> Vec<Node> {
         proc_used: narrow(tasks as u64),
         proc_total: TASKS_MAX,
         mem_used: usage.memory_bytes,
+        mem_used_details: Rate::new(rates[TOTAL.memory_bytes]),
+        fd_used_details: Rate::new(rates[TOTAL.open_files]),
+        sockets_used_details: Rate::new(rates[TOTAL.connections]),
+        disk_free_details: Rate::new(rates[TOTAL.disk_free_bytes]),
         mem_limit: broker.alarms().memory_limit_bytes(),
         mem_alarm: broker.alarms().memory(),
         disk_free: usage.disk_free_bytes,
@@ -129,12 +154,17 @@ pub fn vhosts(broker: &Broker) -> Vec<Vhost> {
     let records: Vec<_> = broker.vhost_records().read().iter().cloned().collect();
     let filled = records.iter().map(|record| {
         let mut sums = Sums::default();
+        let mut rates = [0.0; QUEUE_FIGURES];
         if let Some(vhost) = broker.vhost(&record.name) {
             sums.add_queues(&vhost);
+            for cell in vhost.queues() {
+                let of_queue = broker.history().queue_rates(cell.uid());
+                rates.iter_mut().zip(of_queue).for_each(|(sum, rate)| *sum += rate);
+            }
         }
         Vhost {
-            totals: totals(sums.ready, sums.unacked),
-            message_stats: message_stats(sums.counters),
+            totals: totals(sums.ready, sums.unacked, &rates),
+            message_stats: message_stats(sums.counters, &rates),
             ..views::vhost(record, node_name())
         }
     });
@@ -201,7 +231,7 @@ pub fn bindings(broker: &Broker, vhost: Option<&str>) -> Vec<Binding> {
 /// Open connections.
 pub fn connections(broker: &Broker) -> Vec<Connection> {
     let mut connections = Vec::new();
-    broker.connections().look_at_all(|info| connections.push(view_connection(info)));
+    broker.connections().look_at_all(|info| connections.push(view_connection(broker, info)));
     connections
 }
 
@@ -210,7 +240,7 @@ pub fn connection(broker: &Broker, name: &str) -> Option<(ConnectionId, Connecti
     let mut found = None;
     broker.connections().look_at_all(|info| {
         if found.is_none() && info.name() == name {
-            found = Some((info.id, view_connection(info)));
+            found = Some((info.id, view_connection(broker, info)));
         }
     });
     found
@@ -219,6 +249,51 @@ pub fn connection(broker: &Broker, name: &str) -> Option<(ConnectionId, Connecti
 /// Where the broker listens.
 pub fn listeners(broker: &Broker) -> Vec<Listener> {
     broker.listeners().iter().map(listener).collect()
+}
+
+/// Files that are open.
+pub fn open_files() -> u64 {
+    Files::count().open
+}
+
+/// The queues of one vhost or of all, not looked at yet.
+pub fn queue_cells(broker: &Broker, vhost: Option<&str>) -> Vec<Arc<QueueCell>> {
+    asked_for(broker, vhost).iter().flat_map(|vhost| vhost.queues()).collect()
+}
+
+/// What [`queues`] shows of one of them; `None` when it was deleted.
+pub fn queue_of(broker: &Broker, cell: &QueueCell) -> Option<Queue> {
+    let vhost = broker.vhost(cell.vhost())?;
+    let topology = vhost.topology();
+    let (definition, current) = topology.queue(cell.name())?;
+    Some(view_queue(broker, definition, current, topology.applied_to_queue(cell.name())))
+}
+
+/// A figure of a queue by the path of its field, when it is had without looking at all of the queue.
+pub fn queue_figure(broker: &Broker, cell: &QueueCell, path: &str) -> Option<f64> {
+    let rate = |figures: &[usize]| {
+        let rates = broker.history().queue_rates(cell.uid());
+        figures.iter().map(|figure| rates[*figure]).sum()
+    };
+    let info = || cell.info();
+    Some(match path {
+        "messages" => (info().ready + info().unacked) as f64,
+        "messages_ready" => info().ready as f64,
+        "messages_unacknowledged" => info().unacked as f64,
+        "consumers" => info().consumers as f64,
+        "message_bytes" => (info().ready_bytes + info().unacked_bytes) as f64,
+        "message_bytes_ready" => info().ready_bytes as f64,
+        "message_bytes_unacknowledged" => info().unacked_bytes as f64,
+        "memory" => (info().resident_bytes + info().unacked_bytes) as f64,
+        "messages_details.rate" => rate(&[QUEUE.ready, QUEUE.unacked]),
+        "messages_ready_details.rate" => rate(&[QUEUE.ready]),
+        "message_stats.publish_details.rate" => rate(&[QUEUE.published]),
+        "message_stats.ack_details.rate" => rate(&[QUEUE.acked]),
+        "message_stats.deliver_get_details.rate" => {
+            rate(&[QUEUE.delivered, QUEUE.delivered_no_ack, QUEUE.got, QUEUE.got_no_ack])
+        }
+        _ => return None,
+    })
 }
 
 /// How many connections the limit on open files allows.
@@ -345,6 +420,9 @@ pub fn metrics(broker: &Broker) -> Metrics {
         max_fds: files.max,
         memory_alarm: broker.alarms().memory(),
         disk_alarm: broker.alarms().disk(),
+        store_backlog_bytes: broker.store().backlog_bytes() as u64,
+        resident_message_bytes: broker.resident_message_bytes(),
+        history_bytes: broker.history().memory_bytes() as u64,
         ..Metrics::default()
     }
 }
@@ -363,6 +441,7 @@ fn view_queue(
     applied: Option<&Applied>,
 ) -> Queue {
     let (info, counters) = (cell.info(), cell.counters());
+    let rates = broker.history().queue_rates(cell.uid());
     let consumers = if info.consumers > 0 { cell.consumers() } else { Vec::new() };
     let could_deliver = if info.consumers > 0 && info.ready == 0 { 1.0 } else { 0.0 };
     let tag = |wanted: &dyn Fn(&ConsumerInfo) -> bool| {
@@ -382,7 +461,7 @@ fn view_queue(
         consumers: u16::try_from(info.consumers).unwrap_or(u16::MAX),
         consumer_utilisation: could_deliver,
         consumer_capacity: could_deliver,
-        totals: totals(info.ready, info.unacked),
+        totals: totals(info.ready, info.unacked, &rates),
         messages_ram: info.ready - info.paged.min(info.ready) + info.unacked,
         message_bytes: info.ready_bytes + info.unacked_bytes,
         message_bytes_ready: info.ready_bytes,
@@ -395,7 +474,7 @@ fn view_queue(
         exclusive_consumer_tag: tag(&|consumer| consumer.exclusive),
         single_active_consumer_tag: tag(&|consumer| cell.is_single_active() && consumer.active),
         owner_pid_details: owner.and_then(|owner| broker.connections().look(owner, connection_details)),
-        message_stats: message_stats(counters),
+        message_stats: message_stats(counters, &rates),
         ..Queue::default()
     }
 }
@@ -438,35 +517,36 @@ fn view_consumers(broker: &Broker, cell: &QueueCell) -> Vec<Consumer> {
 
 /// Confirms sent: what was published for them and does not wait any more. What waits is known to the second, so the
 /// figure may be a little behind; it never falls.
-fn confirmed(broker: &Broker, unconfirmed: u64) -> u64 {
+pub fn confirmed(broker: &Broker, unconfirmed: u64) -> u64 {
     let metrics = broker.metrics();
     let confirmed = metrics.published_confirm.load(Relaxed).saturating_sub(unconfirmed);
     metrics.confirmed.fetch_max(confirmed, Relaxed).max(confirmed)
 }
 
 /// Unroutable messages that nobody was told of.
-fn dropped(broker: &Broker) -> u64 {
+pub fn dropped(broker: &Broker) -> u64 {
     let metrics = broker.metrics();
     metrics.unroutable.load(Relaxed).saturating_sub(metrics.returned.load(Relaxed))
 }
 
 /// Figures over all queues and connections.
 #[derive(Default)]
-struct Sums {
+pub struct Sums {
     queues: u64,
     exchanges: u64,
     consumers: u64,
     channels: u64,
     /// Connections that published, which stand for their channels.
     publishers: u64,
-    unconfirmed: u64,
-    ready: u64,
-    unacked: u64,
-    counters: Counters,
+    pub unconfirmed: u64,
+    pub ready: u64,
+    pub unacked: u64,
+    pub counters: Counters,
 }
 
 impl Sums {
-    fn of(broker: &Broker) -> Sums {
+    /// Adds up.
+    pub fn of(broker: &Broker) -> Sums {
         let mut sums = Sums::default();
         for vhost in broker.all_vhosts() {
             sums.exchanges += vhost.topology().exchange_count() as u64;
@@ -493,16 +573,20 @@ impl Sums {
     }
 }
 
-fn totals(ready: u64, unacked: u64) -> QueueTotals {
+fn totals(ready: u64, unacked: u64, rates: &[f64; QUEUE_FIGURES]) -> QueueTotals {
+    let (ready_rate, unacked_rate) = (rates[QUEUE.ready], rates[QUEUE.unacked]);
     QueueTotals {
         messages: ready + unacked,
         messages_ready: ready,
         messages_unacknowledged: unacked,
-        ..QueueTotals::default()
+        messages_details: Rate::new(ready_rate + unacked_rate),
+        messages_ready_details: Rate::new(ready_rate),
+        messages_unacknowledged_details: Rate::new(unacked_rate),
     }
 }
 
-fn message_stats(counters: Counters) -> MessageStats {
+fn message_stats(counters: Counters, rates: &[f64; QUEUE_FIGURES]) -> MessageStats {
+    let rate = |figures: &[usize]| Rate::new(figures.iter().map(|figure| rates[*figure]).sum());
     let Counters { published, delivered, delivered_no_ack, got, got_no_ack, redelivered, acked } = counters;
     MessageStats {
         publish: published,
@@ -513,6 +597,14 @@ fn message_stats(counters: Counters) -> MessageStats {
         deliver_get: delivered + delivered_no_ack + got + got_no_ack,
         redeliver: redelivered,
         ack: acked,
+        publish_details: rate(&[QUEUE.published]),
+        deliver_details: rate(&[QUEUE.delivered]),
+        deliver_no_ack_details: rate(&[QUEUE.delivered_no_ack]),
+        get_details: rate(&[QUEUE.got]),
+        get_no_ack_details: rate(&[QUEUE.got_no_ack]),
+        deliver_get_details: rate(&[QUEUE.delivered, QUEUE.delivered_no_ack, QUEUE.got, QUEUE.got_no_ack]),
+        redeliver_details: rate(&[QUEUE.redelivered]),
+        ack_details: rate(&[QUEUE.acked]),
         ..MessageStats::default()
     }
 }
@@ -572,7 +664,8 @@ fn default_binding(vhost: &str, queue: &str) -> Binding {
     }
 }
 
-fn view_connection(info: &ConnectionInfo) -> Connection {
+fn view_connection(broker: &Broker, info: &ConnectionInfo) -> Connection {
+    let rates = broker.history().connection_rates(info.id);
     let user_provided_name = match info.client_properties.get("connection_name") {
         Some(Value::LongString(name)) => Some(String::from_utf8_lossy(name).into_owned()),
         _ => None,
@@ -605,8 +698,10 @@ fn view_connection(info: &ConnectionInfo) -> Connection {
         timeout: info.heartbeat_s,
         client_properties: arguments(&info.client_properties),
         recv_oct: info.traffic.read_bytes,
+        recv_oct_details: Rate::new(rates[CONNECTION.read_bytes]),
         recv_cnt: info.traffic.reads,
         send_oct: info.traffic.written_bytes,
+        send_oct_details: Rate::new(rates[CONNECTION.written_bytes]),
         send_cnt: info.traffic.writes,
         send_pend: info.traffic.unsent_bytes,
         ..Connection::default()
@@ -698,8 +793,8 @@ fn narrow(number: u64) -> u32 {
 const PRODUCT: &str = "Leveret";
 /// Of RabbitMQ, whose API this is: tools decide by it what they may ask for.
 pub const RABBITMQ_VERSION: &str = "4.1.0";
-/// Totals now, without rates.
-const RATES_MODE: &str = "none";
+/// Rates of totals, queues and connections, not of each pair of them.
+const RATES_MODE: &str = "basic";
 /// RabbitMQ's default for Erlang's processes. Tasks have no bound; tools divide by it.
 const TASKS_MAX: u32 = 1_048_576;
 /// Queues that are looked at while a vhost's topology stays locked for reading.

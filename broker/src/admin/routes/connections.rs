@@ -3,9 +3,12 @@
 use axum::http::HeaderMap;
 use leveret_core::queue::ConnectionId;
 use leveret_protocol::admin::{Channel, Connection};
+use serde_json::json;
 
 use super::*;
+use crate::admin::ages::{Ages, Field, add_samples};
 use crate::admin::state;
+use crate::history::CONNECTION;
 use crate::outbox::Notice;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -19,7 +22,7 @@ pub(super) fn routes() -> Vec<Route> {
             "One connection: one's own, or for monitors any.",
             one,
         )
-        .query(ONE)
+        .query(WITH_AGES)
         .gives::<Connection>(),
         delete(
             "/api/connections/{connection}",
@@ -60,10 +63,24 @@ async fn one(
     State(broker): State<Arc<Broker>>,
     visitor: Visitor,
     InPath(name): InPath<String>,
+    ages: Ages,
     query: ListQuery,
 ) -> Answer {
-    answer(broker, move |broker| query.respond_one(&find(broker, &visitor, &name)?.1)).await
+    answer(broker, move |broker| {
+        let (id, found) = find(broker, &visitor, &name)?;
+        if !ages.any() {
+            return query.respond_one(&found);
+        }
+        let mut shown = json!(found);
+        let past = broker.history().connection(id);
+        add_samples(&mut shown, BYTES, past.as_ref(), ages.data_rates);
+        query.respond_one(&shown)
+    })
+    .await
 }
+
+/// Which of a connection's figures stand behind which fields.
+const BYTES: &[Field] = &[("recv_oct", &[CONNECTION.read_bytes]), ("send_oct", &[CONNECTION.written_bytes])];
 
 async fn channels(
     State(broker): State<Arc<Broker>>,

@@ -263,5 +263,18 @@ const PAGED: &[(&str, &str)] = &[
     ("disable_stats", "`true` leaves figures out."),
 ];
 
+/// What single objects with a past understand.
+const WITH_AGES: &[(&str, &str)] = &[
+    ("columns", "Only these fields, with commas between."),
+    ("lengths_age", "How far back samples of lengths go, in seconds."),
+    ("lengths_incr", "How far samples of lengths are apart, in seconds."),
+    ("msg_rates_age", "How far back samples of what happens to messages go, in seconds."),
+    ("msg_rates_incr", "How far those samples are apart, in seconds."),
+    ("data_rates_age", "How far back samples of bytes sent and received go, in seconds."),
+    ("data_rates_incr", "How far those samples are apart, in seconds."),
+    ("node_stats_age", "How far back samples of what a node uses go, in seconds."),
+    ("node_stats_incr", "How far those samples are apart, in seconds."),
+];
+
 /// What single objects understand.
 const ONE: &[(&str, &str)] = &[("columns", "Only these fields, with commas between.")];

@@ -5,12 +5,14 @@ use leveret_protocol::admin::Node;
 use serde_json::json;
 
 use super::*;
+use crate::admin::ages::{Ages, Field, add_samples};
 use crate::admin::state;
+use crate::history::TOTAL;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
         get("/api/nodes", Who::Monitor, "The nodes of the cluster.", list).query(LIST).gives::<Vec<Node>>(),
-        get("/api/nodes/{node}", Who::Monitor, "One node.", one).query(ONE).gives::<Node>(),
+        get("/api/nodes/{node}", Who::Monitor, "One node.", one).query(WITH_AGES).gives::<Node>(),
         get("/api/nodes/{node}/memory", Who::Monitor, "What takes memory, in bytes.", memory)
             .gives::<serde_json::Value>(),
         get("/api/nodes/{node}/memory/relative", Who::Monitor, "What takes memory, in percent.", relative)
@@ -78,9 +80,32 @@ async fn list(State(broker): State<Arc<Broker>>, query: ListQuery) -> Answer {
     answer(broker, move |broker| query.respond(state::nodes(broker))).await
 }
 
-async fn one(State(broker): State<Arc<Broker>>, InPath(name): InPath<String>, query: ListQuery) -> Answer {
-    answer(broker, move |broker| query.respond_one(&node(broker, &name)?)).await
+async fn one(
+    State(broker): State<Arc<Broker>>,
+    InPath(name): InPath<String>,
+    ages: Ages,
+    query: ListQuery,
+) -> Answer {
+    answer(broker, move |broker| {
+        let found = node(broker, &name)?;
+        if !ages.any() {
+            return query.respond_one(&found);
+        }
+        let mut shown = json!(found);
+        let past = broker.history().totals(ages.oldest_s());
+        add_samples(&mut shown, USED, past.as_ref(), ages.node_stats);
+        query.respond_one(&shown)
+    })
+    .await
 }
+
+/// Which of the broker's figures stand behind which fields.
+const USED: &[Field] = &[
+    ("mem_used", &[TOTAL.memory_bytes]),
+    ("fd_used", &[TOTAL.open_files]),
+    ("sockets_used", &[TOTAL.connections]),
+    ("disk_free", &[TOTAL.disk_free_bytes]),
+];
 
 async fn memory(State(broker): State<Arc<Broker>>, InPath(name): InPath<String>) -> Answer {
     answer(broker, move |broker| {

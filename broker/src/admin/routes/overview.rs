@@ -1,28 +1,65 @@
 //! The broker at a glance, and who asks.
 
 use leveret_protocol::admin::{ChurnRates, MessageStats, ObjectTotals, Overview, QueueTotals, Rate, WhoAmI};
+use serde_json::json;
 
 use super::*;
+use crate::admin::ages::{Ages, Field, add_samples};
 use crate::admin::{state, views};
+use crate::history::TOTAL;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
         get("/api/overview", Who::Management, "The whole broker at a glance.", overview)
-            .query(ONE)
+            .query(WITH_AGES)
             .gives::<Overview>(),
         get("/api/whoami", Who::Management, "Who is logged in.", whoami).gives::<WhoAmI>(),
     ]
 }
 
-async fn overview(State(broker): State<Arc<Broker>>, visitor: Visitor, query: ListQuery) -> Answer {
+async fn overview(
+    State(broker): State<Arc<Broker>>,
+    visitor: Visitor,
+    ages: Ages,
+    query: ListQuery,
+) -> Answer {
     answer(broker, move |broker| {
         let overview = state::overview(broker);
-        let overview =
-            if visitor.sees_everything() { overview } else { narrowed(overview, broker, &visitor) };
-        query.respond_one(&overview)
+        if !visitor.sees_everything() {
+            return query.respond_one(&narrowed(overview, broker, &visitor));
+        }
+        if !ages.any() {
+            return query.respond_one(&overview);
+        }
+        let mut shown = json!(overview);
+        let past = broker.history().totals(ages.oldest_s());
+        add_samples(&mut shown["queue_totals"], LENGTHS, past.as_ref(), ages.lengths);
+        add_samples(&mut shown["message_stats"], MESSAGES, past.as_ref(), ages.msg_rates);
+        query.respond_one(&shown)
     })
     .await
 }
+
+/// Which of the broker's figures stand behind which fields.
+const LENGTHS: &[Field] = &[
+    ("messages", &[TOTAL.ready, TOTAL.unacked]),
+    ("messages_ready", &[TOTAL.ready]),
+    ("messages_unacknowledged", &[TOTAL.unacked]),
+];
+const MESSAGES: &[Field] = &[
+    ("publish", &[TOTAL.publish]),
+    ("confirm", &[TOTAL.confirm]),
+    ("return_unroutable", &[TOTAL.return_unroutable]),
+    ("drop_unroutable", &[TOTAL.drop_unroutable]),
+    ("deliver", &[TOTAL.deliver]),
+    ("deliver_no_ack", &[TOTAL.deliver_no_ack]),
+    ("get", &[TOTAL.get]),
+    ("get_no_ack", &[TOTAL.get_no_ack]),
+    ("get_empty", &[TOTAL.get_empty]),
+    ("deliver_get", &[TOTAL.deliver, TOTAL.deliver_no_ack, TOTAL.get, TOTAL.get_no_ack]),
+    ("redeliver", &[TOTAL.redeliver]),
+    ("ack", &[TOTAL.ack]),
+];
 
 /// The overview for somebody who does not see the whole broker: what they see is counted for them.
 fn narrowed(overview: Overview, broker: &Broker, visitor: &Visitor) -> Overview {

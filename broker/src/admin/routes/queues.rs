@@ -3,21 +3,26 @@
 use leveret_core::session::host::{ConsumerKey, Got, Host, QueueDeclare, Settle};
 use leveret_protocol::admin::requests::{AckMode, DeclareQueue, GetMessages, GotMessage, QueueAction};
 use leveret_protocol::admin::{Binding, Queue};
+use serde_json::json;
 
 use super::*;
 use crate::admin::actor::{Actor, encoded_arguments};
+use crate::admin::ages::{Ages, Field, add_samples};
 use crate::admin::{message, state};
+use crate::history::QUEUE;
+use crate::queue_host::QueueCell;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/queues", Who::Management, "Queues.", in_every_vhost!(state::queues))
+        get("/api/queues", Who::Management, "Queues.", list).query(PAGED).gives::<Vec<Queue>>(),
+        get("/api/queues/detailed", Who::Management, "Queues, as `/api/queues` lists them.", list)
             .query(PAGED)
             .gives::<Vec<Queue>>(),
-        get("/api/queues/{vhost}", Who::SeesVhost, "Queues of one vhost.", in_one_vhost!(state::queues))
+        get("/api/queues/{vhost}", Who::SeesVhost, "Queues of one vhost.", list_of_vhost)
             .query(PAGED)
             .gives::<Vec<Queue>>(),
         get("/api/queues/{vhost}/{queue}", Who::SeesVhost, "One queue, with its consumers.", one)
-            .query(ONE)
+            .query(WITH_AGES)
             .gives::<Queue>(),
         put(
             "/api/queues/{vhost}/{queue}",
@@ -68,18 +73,81 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn one(
-    State(broker): State<Arc<Broker>>,
-    InPath((vhost, queue)): InPath<(String, String)>,
-    query: ListQuery,
-) -> Answer {
+async fn list(State(broker): State<Arc<Broker>>, visitor: Visitor, query: ListQuery) -> Answer {
     answer(broker, move |broker| {
-        let found = state::queue(broker, &vhost, &queue)
-            .ok_or_else(|| ApiError::not_found(format!("no queue '{queue}' in vhost '{vhost}'")))?;
-        query.respond_one(&found)
+        if !query.is_paged() {
+            return query.respond(visible(&visitor, state::queues(broker, None)));
+        }
+        let mut cells = state::queue_cells(broker, None);
+        if !visitor.sees_everything() {
+            cells.retain(|cell| visitor.sees_vhost(cell.vhost()));
+        }
+        page(broker, cells, &query)
     })
     .await
 }
+
+async fn list_of_vhost(
+    State(broker): State<Arc<Broker>>,
+    InPath(vhost): InPath<String>,
+    query: ListQuery,
+) -> Answer {
+    answer(broker, move |broker| {
+        if !query.is_paged() {
+            return query.respond(state::queues(broker, Some(&vhost)));
+        }
+        page(broker, state::queue_cells(broker, Some(&vhost)), &query)
+    })
+    .await
+}
+
+fn page(broker: &Broker, cells: Vec<Arc<QueueCell>>, query: &ListQuery) -> Answer {
+    query.respond_lazily(
+        cells,
+        |cell| (cell.vhost(), cell.name()),
+        |cell, path| state::queue_figure(broker, cell, path),
+        |cell| state::queue_of(broker, cell),
+    )
+}
+
+async fn one(
+    State(broker): State<Arc<Broker>>,
+    InPath((vhost, queue)): InPath<(String, String)>,
+    ages: Ages,
+    query: ListQuery,
+) -> Answer {
+    answer(broker, move |broker| {
+        let not_found = || ApiError::not_found(format!("no queue '{queue}' in vhost '{vhost}'"));
+        let found = state::queue(broker, &vhost, &queue).ok_or_else(not_found)?;
+        if !ages.any() {
+            return query.respond_one(&found);
+        }
+        let mut shown = json!(found);
+        let cell = broker.vhost(&vhost).and_then(|vhost| Some(vhost.topology().queue(&queue)?.1.clone()));
+        let past = cell.and_then(|cell| broker.history().queue(cell.uid()));
+        add_samples(&mut shown, LENGTHS, past.as_ref(), ages.lengths);
+        add_samples(&mut shown["message_stats"], MESSAGES, past.as_ref(), ages.msg_rates);
+        query.respond_one(&shown)
+    })
+    .await
+}
+
+/// Which of a queue's figures stand behind which fields.
+const LENGTHS: &[Field] = &[
+    ("messages", &[QUEUE.ready, QUEUE.unacked]),
+    ("messages_ready", &[QUEUE.ready]),
+    ("messages_unacknowledged", &[QUEUE.unacked]),
+];
+const MESSAGES: &[Field] = &[
+    ("publish", &[QUEUE.published]),
+    ("deliver", &[QUEUE.delivered]),
+    ("deliver_no_ack", &[QUEUE.delivered_no_ack]),
+    ("get", &[QUEUE.got]),
+    ("get_no_ack", &[QUEUE.got_no_ack]),
+    ("deliver_get", &[QUEUE.delivered, QUEUE.delivered_no_ack, QUEUE.got, QUEUE.got_no_ack]),
+    ("redeliver", &[QUEUE.redelivered]),
+    ("ack", &[QUEUE.acked]),
+];
 
 async fn declare(
     State(broker): State<Arc<Broker>>,

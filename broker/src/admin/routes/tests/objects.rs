@@ -225,3 +225,91 @@ async fn what_is_wrong_with_a_publish_is_told() {
         "{missing:?}"
     );
 }
+
+#[tokio::test]
+async fn rates_and_samples_are_shown_where_they_are_asked_for() {
+    let server = Server::start().await;
+    server.put("/api/queues/%2F/q", "root", json!({})).await.is(201);
+    let cell = server
+        .broker
+        .vhost("/")
+        .expect("there")
+        .queue("q", leveret_core::queue::ConnectionId(0))
+        .expect("there");
+    for step in 1..4_u64 {
+        let mut figures = [0; crate::history::QUEUE_FIGURES];
+        figures[crate::history::QUEUE.published] = step * 50;
+        figures[crate::history::QUEUE.ready] = step * 50;
+        let history = server.broker.history();
+        history.note_objects(
+            4_000_000_000_000 + step * 5000,
+            [(cell.uid(), figures)].into_iter(),
+            std::iter::empty(),
+        );
+    }
+    let path = "/api/queues/%2F/q?lengths_age=60&lengths_incr=5&msg_rates_age=10&msg_rates_incr=5";
+    let shown = server.get(path, "root").await.json;
+    assert_eq!(shown["message_stats"]["publish_details"]["rate"], 10.0);
+    let samples = json!([
+        {"sample": 150, "timestamp": 4_000_000_015_000_u64}, {"sample": 100, "timestamp": 4_000_000_010_000_u64},
+        {"sample": 50, "timestamp": 4_000_000_005_000_u64},
+    ]);
+    assert_eq!(shown["message_stats"]["publish_details"]["samples"], samples);
+    assert_eq!(shown["messages_ready_details"]["avg"], 100.0);
+    assert_eq!(shown["messages_details"]["avg_rate"], 10.0);
+    assert!(server.get("/api/queues/%2F/q", "root").await.json["messages_details"].get("samples").is_none());
+    server.get("/api/queues/%2F/q?lengths_age=x&lengths_incr=5", "root").await.is(400);
+    let overview = server
+        .get("/api/overview?lengths_age=60&lengths_incr=5&msg_rates_age=600&msg_rates_incr=5", "root")
+        .await;
+    assert_eq!(overview.status, 200);
+    let node = server.get("/api/nodes", "root").await.json[0]["name"].as_str().expect("text").to_owned();
+    server.get(&format!("/api/nodes/{node}?node_stats_age=60&node_stats_incr=1"), "root").await.is(200);
+}
+
+#[tokio::test]
+async fn a_page_of_queues_is_ordered_by_any_field() {
+    let server = Server::start().await;
+    for (queue, messages) in [("a", 2), ("b", 0), ("c", 1)] {
+        server.put(&format!("/api/queues/%2F/{queue}"), "root", json!({})).await.is(201);
+        for _ in 0..messages {
+            publish(&server, "amq.default", json!({"routing_key": queue})).await.is(200);
+        }
+    }
+    for (query, expected) in [
+        ("sort=messages&sort_reverse=true", ["a", "c"]),
+        ("sort=messages_ready", ["b", "c"]),
+        ("sort=name", ["a", "b"]),
+        ("sort_reverse=true", ["c", "b"]),
+        ("sort=message_stats.publish_details.rate", ["a", "b"]),
+        ("name=[ac]&use_regex=true&sort=memory&sort_reverse=true", ["a", "c"]),
+    ] {
+        let page = server.get(&format!("/api/queues?page=1&page_size=2&{query}"), "root").await.json;
+        let names: Vec<&str> =
+            page["items"].as_array().expect("items").iter().filter_map(|it| it["name"].as_str()).collect();
+        assert_eq!(names, expected, "{query}");
+        assert_eq!(page["total_count"], 3);
+    }
+    server.get("/api/queues?page=3&page_size=2", "root").await.is(400);
+    let columns = server.get("/api/queues/%2F?page=1&page_size=1&columns=name", "root").await.json;
+    assert_eq!(columns["items"], json!([{"name": "a"}]));
+}
+
+#[tokio::test]
+async fn prometheus_gets_single_objects_from_who_may_see_them() {
+    let server = Server::start().await;
+    server.put("/api/queues/%2F/q", "root", json!({})).await.is(201);
+    server.put("/api/queues/dev/q", "root", json!({})).await.is(201);
+    server.get("/metrics/per-object", "").await.is(401);
+    let all = server.get("/metrics/per-object", "eye").await.text;
+    assert!(all.contains("\nrabbitmq_queue_messages_ready{vhost=\"dev\",queue=\"q\"} 0\n"), "{all}");
+    assert!(all.contains("\nleveret_store_backlog_bytes "), "{all}");
+    let some = server
+        .get("/metrics/detailed?family=queue_coarse_metrics&family=vhost_status&family=none&vhost=dev", "eye")
+        .await
+        .text;
+    assert!(some.contains("\nrabbitmq_detailed_queue_messages{vhost=\"dev\",queue=\"q\"} 0\n"), "{some}");
+    assert!(some.contains("\nrabbitmq_cluster_vhost_status{vhost=\"dev\"} 1\n"), "{some}");
+    assert!(!some.contains("vhost=\"/\"") && !some.contains("consumers"), "{some}");
+    assert_eq!(server.get("/metrics/detailed", "eye").await.text, "");
+}
