@@ -26,7 +26,7 @@ struct UserTally {
 
 /// Why a limit cannot be set, in RabbitMQ's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("Validation failed\n\n{0}\n")]
+#[error("{0}")]
 pub struct LimitError(String);
 
 impl Tallies {
@@ -114,9 +114,9 @@ impl VhostLimits {
         let field = match name {
             "max-connections" => &mut self.max_connections,
             "max-queues" => &mut self.max_queues,
-            _ => return Err(unknown(name, value, "limits")),
+            _ => return Err(LimitError::of_vhost(unknown(name, value, "limits"))),
         };
-        *field = read(name, value)?;
+        *field = read(name, value).map_err(LimitError::of_vhost)?;
         Ok(())
     }
 
@@ -136,9 +136,9 @@ impl UserLimits {
         let field = match name {
             "max-connections" => &mut self.max_connections,
             "max-channels" => &mut self.max_channels,
-            _ => return Err(unknown(name, value, "user-limits")),
+            _ => return Err(LimitError(unknown(name, value, "user-limits"))),
         };
-        *field = read(name, value)?;
+        *field = read(name, value).map_err(LimitError)?;
         Ok(())
     }
 
@@ -152,18 +152,23 @@ impl UserLimits {
     }
 }
 
-fn read(name: &str, value: &Value) -> Result<Option<u64>, LimitError> {
-    match (value.as_u64(), value.as_i64()) {
-        (Some(limit), _) => Ok(Some(limit)),
-        (None, Some(_)) => Ok(None),
-        (None, None) => {
-            Err(LimitError(format!("{name} should be a number, actually was {}", JsonTerm(value))))
-        }
+impl LimitError {
+    /// Limits of vhosts are parameters, and refused as such.
+    fn of_vhost(reason: String) -> LimitError {
+        LimitError(format!("Validation failed\n\n{reason}\n"))
     }
 }
 
-fn unknown(name: &str, value: &Value, what: &str) -> LimitError {
-    LimitError(format!("Unrecognised terms [{{<<\"{name}\">>,{}}}] in {what}", JsonTerm(value)))
+fn read(name: &str, value: &Value) -> Result<Option<u64>, String> {
+    match (value.as_u64(), value.as_i64()) {
+        (Some(limit), _) => Ok(Some(limit)),
+        (None, Some(_)) => Ok(None),
+        (None, None) => Err(format!("{name} should be a number, actually was {}", JsonTerm(value))),
+    }
+}
+
+fn unknown(name: &str, value: &Value, what: &str) -> String {
+    format!("Unrecognised terms [{{<<\"{name}\">>,{}}}] in {what}", JsonTerm(value))
 }
 
 #[cfg(test)]
@@ -248,11 +253,15 @@ mod tests {
             |name: &str, value: Value| UserLimits::default().set(name, &value).unwrap_err().to_string();
         assert_eq!(
             error("max-queues", json!(1)),
-            "Validation failed\n\nUnrecognised terms [{<<\"max-queues\">>,1}] in user-limits\n"
+            "Unrecognised terms [{<<\"max-queues\">>,1}] in user-limits"
         );
         assert_eq!(
             error("max-channels", json!("x")),
-            "Validation failed\n\nmax-channels should be a number, actually was <<\"x\">>\n"
+            "max-channels should be a number, actually was <<\"x\">>"
+        );
+        assert_eq!(
+            VhostLimits::default().set("max-queues", &json!("x")).unwrap_err().to_string(),
+            "Validation failed\n\nmax-queues should be a number, actually was <<\"x\">>\n"
         );
     }
 }

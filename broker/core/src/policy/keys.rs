@@ -309,7 +309,7 @@ pub(super) fn check(kind: PolicyKind, definition: &Value) -> Result<Definition, 
     if unknown.is_empty() {
         return Ok(definition.clone());
     }
-    Err(format!("[{}] are not recognised policy settings", unknown.join(",\n ")))
+    Err(format!("[{}] are not recognised policy settings", unknown.join(",")))
 }
 
 /// False for a setting that queues of this type do not know.

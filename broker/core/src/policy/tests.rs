@@ -260,7 +260,7 @@ fn what_is_no_policy_is_refused_in_rabbitmqs_words() {
     check_refused(json!(1), "parse error while reading policy definition: 1. Validator: policy_validator.");
     check_refused(
         json!({"a": 1, "message-ttl": 1, "max-priority": "b"}),
-        "[{<<\"a\">>,1},\n {<<\"max-priority\">>,<<\"b\">>}] are not recognised policy settings",
+        "[{<<\"a\">>,1},{<<\"max-priority\">>,<<\"b\">>}] are not recognised policy settings",
     );
     assert_eq!(
         error_of(PolicyKind::Operator, proposal(json!({"dead-letter-exchange": "x"}))),

@@ -86,12 +86,9 @@ async fn set_of_vhost(
 ) -> Result<StatusCode, ApiError> {
     let value = given(value)?;
     change(broker, move |broker| {
-        let mut is_new = false;
-        let ticket = broker.change_vhost_limits(&vhost, |limits| {
-            is_new = !limits.clone().clear(&limit);
-            limits.set(&limit, &value).map_err(NotSet::invalid)
-        })?;
-        Ok((created(is_new), ticket))
+        let set =
+            broker.change_vhost_limits(&vhost, |limits| limits.set(&limit, &value).map_err(NotSet::invalid));
+        Ok((StatusCode::NO_CONTENT, set?))
     })
     .await
 }
@@ -148,9 +145,7 @@ async fn set_of_user(
 ) -> Result<StatusCode, ApiError> {
     let value = given(value)?;
     change_user_limits(broker, user, move |limits| {
-        let is_new = !limits.clone().clear(&limit);
-        limits.set(&limit, &value).map_err(|error| ApiError::bad_request(error.to_string()))?;
-        Ok(created(is_new))
+        limits.set(&limit, &value).map_err(|error| ApiError::bad_request(error.to_string()))
     })
     .await
 }
@@ -161,7 +156,7 @@ async fn lift_of_user(
 ) -> Result<StatusCode, ApiError> {
     change_user_limits(broker, user, move |limits| {
         limits.clear(&limit);
-        Ok(StatusCode::NO_CONTENT)
+        Ok(())
     })
     .await
 }
@@ -169,18 +164,18 @@ async fn lift_of_user(
 async fn change_user_limits(
     broker: Arc<Broker>,
     name: String,
-    apply: impl FnOnce(&mut CoreUserLimits) -> Result<StatusCode, ApiError> + Send + 'static,
+    apply: impl FnOnce(&mut CoreUserLimits) -> Result<(), ApiError> + Send + 'static,
 ) -> Result<StatusCode, ApiError> {
     change(broker, move |broker| {
-        let mut status = Err(ApiError::not_found("Not Found"));
+        let mut applied = Err(ApiError::not_found("Not Found"));
         let changed = broker.change_users(|users| {
             let Some(user) = users.user(&name) else { return Err(UsersError::NoSuchUser(name)) };
             let mut limits = user.limits();
-            status = apply(&mut limits);
-            if status.is_ok() { users.set_limits(&name, limits) } else { Ok(Vec::new()) }
+            applied = apply(&mut limits);
+            if applied.is_ok() { users.set_limits(&name, limits) } else { Ok(Vec::new()) }
         });
         match changed {
-            Ok(ticket) => Ok((status?, ticket)),
+            Ok(ticket) => applied.map(|()| (StatusCode::NO_CONTENT, ticket)),
             Err(_) => Err(ApiError::not_found("Not Found")),
         }
     })

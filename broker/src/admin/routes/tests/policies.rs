@@ -143,7 +143,6 @@ async fn parameters_are_set_listed_and_taken_away() {
 #[tokio::test]
 async fn limits_are_set_in_force_and_lifted() {
     let server = Server::start().await;
-    server.put("/api/vhost-limits/dev/max-queues", "root", json!({"value": 1})).await.is(201);
     server.put("/api/vhost-limits/dev/max-queues", "root", json!({"value": 1})).await.is(204);
     server.put("/api/queues/dev/a", "root", json!({})).await.is(201);
     let answer = server.put("/api/queues/dev/b", "root", json!({})).await;
@@ -162,7 +161,7 @@ async fn limits_are_set_in_force_and_lifted() {
     server.put("/api/vhost-limits/none/max-queues", "root", json!({"value": 1})).await.is(404);
     server.put("/api/vhost-limits/dev/max-queues", "rules", json!({"value": 1})).await.is(401);
 
-    server.put("/api/user-limits/dev/max-channels", "root", json!({"value": 2})).await.is(201);
+    server.put("/api/user-limits/dev/max-channels", "root", json!({"value": 2})).await.is(204);
     let expected = json!([{"user": "dev", "value": {"max-channels": 2}}]);
     for user in ["root", "dev"] {
         assert_eq!(server.get("/api/user-limits", user).await.json, expected);
@@ -181,7 +180,7 @@ async fn a_deleted_vhost_takes_its_policies_parameters_and_limits_along() {
     let server = Server::start().await;
     server.put("/api/policies/dev/p", "root", short()).await.is(201);
     server.put("/api/parameters/shovel/dev/s", "root", json!({"value": 1})).await.is(201);
-    server.put("/api/vhost-limits/dev/max-queues", "root", json!({"value": 1})).await.is(201);
+    server.put("/api/vhost-limits/dev/max-queues", "root", json!({"value": 1})).await.is(204);
     server.delete("/api/vhosts/dev", "root").await.is(204);
     server.put("/api/vhosts/dev", "root", json!({})).await.is(201);
     for path in ["/api/policies", "/api/parameters", "/api/vhost-limits"] {
