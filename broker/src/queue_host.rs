@@ -14,7 +14,7 @@ use leveret_core::dead_letter::DeadLetterTarget;
 use leveret_core::message::Message;
 use leveret_core::queue::{
     Config, ConnectionId, DeadReason, Effects, Entry, GetOutcome, Info, LoadedMessage, Machine, Meta, Paged,
-    Published, Refused, Subscription,
+    Published, Refused, Run, Subscription,
 };
 use leveret_core::session::host::{ConsumerKey, Delivery, Got, Settle, Ticket};
 use parking_lot::{Mutex, MutexGuard};
@@ -26,7 +26,8 @@ use crate::dead_letter::{self, Dead};
 use crate::deadlines::{Deadlines, Note, STEP_MS, Whose};
 use crate::outbox::{Notice, Outbox};
 use crate::store::{
-    LoadRequest, LoadSink, Loaded, Pending, PendingSource, QueueUid, RecoveredLane, Store, Wake,
+    ExpiryRequest, ExpirySink, LoadRequest, LoadSink, Loaded, Pending, PendingSource, QueueUid,
+    RecoveredLane, Returned, Store, Wake,
 };
 
 use pending::{PendingBuffer, PendingMessage};
@@ -103,6 +104,8 @@ struct State {
     touched: Vec<u32>,
     /// What to read from disk once the lock is released.
     loads: Vec<(u8, Range<u64>)>,
+    /// Where to look on disk for what has expired.
+    looks: Vec<(u8, Range<u64>)>,
     /// Delivery marks to be told of once they are durable.
     marks: Vec<(u8, u64)>,
     /// Consumed at least once: an auto-delete queue goes with its last consumer.
@@ -137,6 +140,8 @@ pub(crate) struct Aftermath {
     ticket: Ticket,
     wakes: Vec<Arc<Outbox>>,
     loads: Vec<(u8, Range<u64>)>,
+    looks: Vec<(u8, Range<u64>)>,
+    now_ms: u64,
     marks: Vec<(u8, u64)>,
     dead: Vec<Dead>,
     /// The queue is the next of all that has to be looked at.
@@ -227,6 +232,7 @@ impl QueueCell {
             counters: Counters::default(),
             touched: Vec::new(),
             loads: Vec::new(),
+            looks: Vec::new(),
             marks: Vec::new(),
             had_consumers: false,
             resident_reported: 0,
@@ -260,6 +266,8 @@ impl QueueCell {
         drop(state);
         if begins {
             self.run(|machine, meta, _, effects| machine.deliver(meta, effects));
+        } else if self.state.lock().machine.ready() > 0 {
+            self.run(|machine, meta, _, effects| machine.look_for_expired(meta, effects));
         }
     }
 
@@ -328,6 +336,7 @@ impl QueueCell {
         }
         for (lane, position) in positions {
             state.pending.forget(lane, position..position + 1, &self.shared.store);
+            state.machine.told(lane, position);
         }
         self.register(&mut state)
     }
@@ -684,6 +693,8 @@ impl QueueCell {
             ticket: self.register(&mut state),
             wakes,
             loads: std::mem::take(&mut state.loads),
+            looks: std::mem::take(&mut state.looks),
+            now_ms: meta.now_ms,
             marks: std::mem::take(&mut state.marks),
             dead: std::mem::take(&mut state.dead),
             is_earliest: self.schedule(&mut state, meta.now_ms),
@@ -693,7 +704,7 @@ impl QueueCell {
 
     /// Does what a batch left to be done, with no lock held. Returns when the batch is durable, and what died of it.
     pub(crate) fn conclude(&self, aftermath: Aftermath) -> (Ticket, Vec<Dead>) {
-        let Aftermath { ticket, wakes, loads, marks, dead, is_earliest } = aftermath;
+        let Aftermath { ticket, wakes, loads, looks, now_ms, marks, dead, is_earliest } = aftermath;
         if is_earliest {
             self.shared.deadlines.wake();
         }
@@ -702,6 +713,9 @@ impl QueueCell {
         }
         for (lane, positions) in loads {
             self.load(lane, positions, ticket);
+        }
+        for (lane, positions) in looks {
+            self.look_for_expired(lane, positions, now_ms, ticket);
         }
         if !marks.is_empty() {
             let waiter = MarkWaiter { cell: self.this.clone(), marks };
@@ -746,6 +760,13 @@ impl QueueCell {
         pending.last
     }
 
+    fn look_for_expired(&self, lane: u8, positions: Range<u64>, now_ms: u64, after: Ticket) {
+        if let Some(sink) = self.this.upgrade() {
+            let uid = self.uid;
+            self.shared.store.look_for_expired(ExpiryRequest { uid, lane, positions, now_ms, after, sink });
+        }
+    }
+
     fn load(&self, lane: u8, positions: Range<u64>, after: Ticket) {
         if let Some(sink) = self.this.upgrade() {
             self.shared.store.load(self.load_request(lane, positions, after, sink));
@@ -788,15 +809,27 @@ impl LoadSink for QueueCell {
             return;
         }
         self.run(|machine, meta, _, effects| {
-            let messages = messages.into_iter().map(|loaded| LoadedMessage {
-                position: loaded.position,
-                expires_at_ms: loaded.expires_at_ms,
-                message: loaded.message,
-            });
-            machine.loaded(lane, messages, next_position, effects);
+            machine.loaded(lane, messages.into_iter().map(loaded_message), next_position, effects);
             machine.deliver(meta, effects);
         });
     }
+}
+
+impl ExpirySink for QueueCell {
+    fn expired(&self, lane: u8, messages: Vec<Loaded>, upto: u64, runs: Vec<Run>) {
+        if self.is_deleted() {
+            return;
+        }
+        self.run(|machine, meta, _, effects| {
+            machine.looked(lane, messages.into_iter().map(loaded_message), upto, runs, effects);
+            machine.look_for_expired(meta, effects);
+        });
+    }
+}
+
+fn loaded_message(loaded: Loaded) -> LoadedMessage {
+    let Loaded { position, expires_at_ms, returns, ready_at_ms, message } = loaded;
+    LoadedMessage { position, expires_at_ms, returns, ready_at_ms, message }
 }
 
 /// Tells a queue that its delivery marks are durable.
@@ -847,6 +880,7 @@ impl State {
             pending: &mut self.pending,
             touched: &mut self.touched,
             loads: &mut self.loads,
+            looks: &mut self.looks,
             marks: &mut self.marks,
             dead: &mut self.dead,
         };
@@ -904,6 +938,7 @@ struct Shell<'a> {
     pending: &'a mut PendingBuffer,
     touched: &'a mut Vec<u32>,
     loads: &'a mut Vec<(u8, Range<u64>)>,
+    looks: &'a mut Vec<(u8, Range<u64>)>,
     marks: &'a mut Vec<(u8, u64)>,
     dead: &'a mut Vec<Dead>,
 }
@@ -955,6 +990,14 @@ impl Effects for Shell<'_> {
         self.pending.delivered_upto.retain(|(other, _)| *other != lane);
         self.pending.delivered_upto.push((lane, position));
         self.marks.push((lane, position));
+    }
+
+    fn returned(&mut self, lane: u8, position: u64, returns: u32, ready_at_ms: u64) {
+        self.pending.returned.push(Returned { lane, position, returns, ready_at_ms });
+    }
+
+    fn look(&mut self, lane: u8, positions: Range<u64>) {
+        self.looks.push((lane, positions));
     }
 
     fn dead_letter(&mut self, lane: u8, entry: Entry, reason: DeadReason) {

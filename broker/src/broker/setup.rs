@@ -2,7 +2,8 @@
 
 use leveret_core::dead_letter::{DEAD_LETTER_SUFFIX, DeadLetterTarget};
 use leveret_core::queue::Config as QueueConfig;
-use leveret_core::queue::arguments::{QueueKind, QueueOptions};
+use leveret_core::queue::arguments::{DURATION_MS_MAX, ExpiryMode, QueueKind, QueueOptions};
+use leveret_core::queue::retry::Retry;
 use leveret_core::vhost::QueueDefinition;
 
 use super::Broker;
@@ -53,7 +54,14 @@ fn queue_config(durable: bool, options: &QueueOptions) -> QueueConfig {
         max_length_bytes: options.max_length_bytes,
         overflow: options.overflow,
         delivery_limit,
-        shows_delivery_count: quorum,
+        shows_delivery_count: quorum || options.retry_delay.is_some() || options.retry_limit.is_some(),
+        retry: options.retry_delay.clone().map(|delay| Retry {
+            delay,
+            jitter: options.retry_jitter.unwrap_or(0),
+            max_ms: options.retry_max_ms.unwrap_or(DURATION_MS_MAX),
+        }),
+        retry_limit: options.retry_limit,
+        expires_anywhere: options.expiry_mode == ExpiryMode::Anywhere,
         ..QueueConfig::default()
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use leveret_core::message::Message;
 
-use crate::store::{Append, Pending, Store, Ticket};
+use crate::store::{Append, Pending, Returned, Store, Ticket};
 
 /// The lists of one queue, under its lock.
 #[derive(Default)]
@@ -15,6 +15,7 @@ pub(super) struct PendingBuffer {
     lanes: Vec<PendingLane>,
     settled: Vec<(u8, Range<u64>)>,
     pub delivered_upto: Vec<(u8, u64)>,
+    pub returned: Vec<Returned>,
     /// Bytes of messages here, which publishers' back-pressure counts.
     bytes: usize,
     /// Some of the messages leave another place for this one.
@@ -92,6 +93,7 @@ impl PendingBuffer {
     pub(super) fn is_empty(&self) -> bool {
         self.settled.is_empty()
             && self.delivered_upto.is_empty()
+            && self.returned.is_empty()
             && self.lanes.iter().all(|lane| lane.live == 0)
     }
 
@@ -101,6 +103,10 @@ impl PendingBuffer {
         into.bytes += std::mem::take(&mut self.bytes);
         into.settled.append(&mut self.settled);
         into.delivered_upto.append(&mut self.delivered_upto);
+        if !self.returned.is_empty() {
+            self.drop_settled_returns();
+            into.returned.append(&mut self.returned);
+        }
         for here in &mut self.lanes {
             here.live = 0;
             into.appends.reserve(here.messages.len());
@@ -115,11 +121,29 @@ impl PendingBuffer {
         }
     }
 
+    /// Of a message that is never written the store need not know that it was returned.
+    #[cold]
+    fn drop_settled_returns(&mut self) {
+        let lanes = &self.lanes;
+        self.returned.retain(|returned| {
+            let here = lanes.iter().find(|here| here.lane == returned.lane);
+            let found = here.and_then(|here| {
+                let at = here
+                    .messages
+                    .binary_search_by_key(&returned.position, |message| message.position)
+                    .ok()?;
+                here.messages.get(at)
+            });
+            found.is_none_or(|pending| pending.message.is_some())
+        });
+    }
+
     pub(super) fn clear(&mut self, store: &Store) {
         store.inbox_bytes().fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
         self.lanes.clear();
         self.settled.clear();
         self.delivered_upto.clear();
+        self.returned.clear();
         self.transfers = false;
     }
 }

@@ -5,6 +5,7 @@
 //! message     offset:1 exchange len:1 routing key len:1  properties len, body len, expires at ms: varint
 //!             exchange  routing key  properties  body
 //! idx value   version:1 flags:1 chunk id:8 positions-1:1  log value's bytes: varint
+//!             [when the first of its messages expires, in ms: varint]
 //!             [bitmap of live positions, when some are not]  body sizes of the live messages, or one for all: varint
 //! ```
 //!
@@ -28,6 +29,7 @@ const VERSION: u8 = 1;
 const LOG_HEADER_BYTES: usize = 20;
 const FLAG_BITMAP: u8 = 1;
 const FLAG_UNIFORM: u8 = 2;
+const FLAG_EXPIRES: u8 = 4;
 
 /// Bytes that are not what this version writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -124,6 +126,8 @@ pub(super) struct ChunkMeta {
     pub log_bytes: u32,
     /// Positions it covers, 1 to 256.
     pub span: u16,
+    /// When the first of its messages expires, also when that one is settled; 0 for never.
+    pub expires_at_ms: u64,
     /// Set while the change of `live` is not yet in the write batch.
     pub dirty: bool,
     /// Messages that are not settled. Empty only between the settle and the removal of the chunk.
@@ -205,11 +209,17 @@ impl ChunkMeta {
         );
         let full = self.live == Offsets::range(0, u32::from(self.span));
         let uniform = matches!(self.sizes, Sizes::Uniform(_));
-        let flags = if full { 0 } else { FLAG_BITMAP } | if uniform { FLAG_UNIFORM } else { 0 };
+        let expires = self.expires_at_ms != 0;
+        let flags = if full { 0 } else { FLAG_BITMAP }
+            | if uniform { FLAG_UNIFORM } else { 0 }
+            | if expires { FLAG_EXPIRES } else { 0 };
         out.extend_from_slice(&[VERSION, flags]);
         out.extend_from_slice(&self.id.to_be_bytes());
         out.push((self.span - 1) as u8);
         push_varint(out, u64::from(self.log_bytes));
+        if expires {
+            push_varint(out, self.expires_at_ms);
+        }
         if !full {
             out.extend_from_slice(&self.live.to_bytes()[..usize::from(self.span).div_ceil(8)]);
         }
@@ -230,13 +240,14 @@ impl ChunkMeta {
             return Err(Damaged("unknown version of a chunk's index entry"));
         }
         let flags = input.byte()?;
-        if flags & !(FLAG_BITMAP | FLAG_UNIFORM) != 0 {
+        if flags & !(FLAG_BITMAP | FLAG_UNIFORM | FLAG_EXPIRES) != 0 {
             return Err(Damaged("unknown flags in a chunk's index entry"));
         }
         let id = input.u64()?;
         let span = u16::from(input.byte()?) + 1;
         first.checked_add(u64::from(span)).ok_or(Damaged("a chunk's positions overflow"))?;
         let log_bytes = input.varint_u32()?;
+        let expires_at_ms = if flags & FLAG_EXPIRES != 0 { input.varint()? } else { 0 };
         let all = Offsets::range(0, u32::from(span));
         let live = if flags & FLAG_BITMAP == 0 {
             all
@@ -261,7 +272,7 @@ impl ChunkMeta {
         if !input.0.is_empty() {
             return Err(Damaged("a chunk's index entry is longer than it should be"));
         }
-        Ok(ChunkMeta { first, id, log_bytes, span, dirty: false, live, sizes })
+        Ok(ChunkMeta { first, id, log_bytes, span, expires_at_ms, dirty: false, live, sizes })
     }
 }
 
@@ -276,6 +287,8 @@ pub(super) struct ChunkWriter {
     offsets: Offsets,
     sizes: Vec<(u8, u32)>,
     uniform: bool,
+    /// The earliest moment at which one expires, 0 for never.
+    expires_at_ms: u64,
 }
 
 impl ChunkWriter {
@@ -316,12 +329,16 @@ impl ChunkWriter {
             self.first = position;
             self.offsets = Offsets::default();
             self.uniform = true;
+            self.expires_at_ms = 0;
         } else {
             assert!(
                 position > self.last && position - self.first < CHUNK_POSITIONS_MAX,
                 "positions rise in a chunk"
             );
             self.uniform &= size == self.sizes[0].1;
+        }
+        if expires_at_ms != 0 && (self.expires_at_ms == 0 || expires_at_ms < self.expires_at_ms) {
+            self.expires_at_ms = expires_at_ms;
         }
         let offset = (position - self.first) as u8;
         self.last = position;
@@ -359,6 +376,7 @@ impl ChunkWriter {
             id,
             log_bytes: u32::try_from(self.value.len()).unwrap_or(u32::MAX),
             span,
+            expires_at_ms: self.expires_at_ms,
             dirty: false,
             live: self.offsets,
             sizes,
@@ -517,7 +535,7 @@ impl<'a> Input<'a> {
     }
 
     #[inline]
-    fn varint(&mut self) -> Result<u64, Damaged> {
+    pub(super) fn varint(&mut self) -> Result<u64, Damaged> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;

@@ -30,6 +30,7 @@ use super::lane::{Lane, window_chunks_max};
 use super::load::Loads;
 use super::reclaim::Reclaim;
 use super::recovery::{LaneState, write_synced};
+use super::returned::{self, Places};
 use super::rocks::{Rocks, remove_chunk};
 use super::{Append, Pending, PendingSource, QueueUid, StoreError, StoreStats, SyncMode, Wake};
 
@@ -470,6 +471,8 @@ pub(super) struct Queues {
     changed: Vec<(QueueUid, u8)>,
     /// What delayed exchanges hold.
     pub delayed: hashbrown::HashMap<QueueUid, Volume>,
+    /// Messages of queues that were returned.
+    pub returned: hashbrown::HashMap<QueueUid, Places>,
 }
 
 impl Queues {
@@ -658,6 +661,7 @@ impl Writer<'_> {
             }
             coalesce(&mut pending.settled);
             self.settled.extend(pending.settled.iter().map(|(lane, range)| (*uid, *lane, range.clone())));
+            self.note_returned(&mut queues, *uid, pending);
             if !pending.transfers {
                 self.append(&mut queues, *uid, pending)?;
                 self.hold(&mut queues, *uid, pending)?;
@@ -807,6 +811,17 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Adds what a queue knows of returned messages to the batch: before anything is settled, which ends that.
+    fn note_returned(&mut self, queues: &mut Queues, uid: QueueUid, pending: &mut Pending) {
+        let output = &mut self.output;
+        for entry in pending.returned.drain(..) {
+            returned::encode(&entry, &mut output.value);
+            let key = returned::encode_key(uid, entry.lane, entry.position);
+            output.batch.put_cf(output.rocks.returned(), key, &output.value);
+            queues.returned.entry(uid).or_default().insert((entry.lane, entry.position));
+        }
+    }
+
     /// Adds what a delayed exchange takes in to the batch.
     fn hold(&mut self, queues: &mut Queues, uid: QueueUid, pending: &mut Pending) -> Result<(), StoreError> {
         let DelayedChanges { purge, added, .. } = &mut pending.delayed;
@@ -855,6 +870,14 @@ impl Writer<'_> {
         self.output.is_last = true;
         for of_lane in settled.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
             let (uid, lane) = (of_lane[0].0, of_lane[0].1);
+            if let Some(places) = queues.returned.get_mut(&uid) {
+                for (_, _, range) in of_lane {
+                    self.output.forget_returned(uid, places, (lane, range.start)..(lane, range.end));
+                }
+                if places.is_empty() {
+                    queues.returned.remove(&uid);
+                }
+            }
             let Some(lanes) = queues.map.get_mut(&uid) else { continue };
             for this in lanes.iter_mut().filter(|this| this.lane == lane) {
                 self.settle_before_window(this, of_lane)?;
@@ -967,6 +990,10 @@ impl Writer<'_> {
                 *needs_sync = true;
                 continue;
             }
+            if queues.returned.remove(&uid).is_some() {
+                let (start, end) = returned::range_of(uid);
+                self.output.batch.delete_range_cf(self.output.rocks.returned(), start, end);
+            }
             let Some(lanes) = queues.map.remove(&uid) else { continue };
             queues.lanes -= lanes.len();
             self.output.needs_sync = true;
@@ -1047,6 +1074,15 @@ impl Output<'_> {
         let window = window_chunks_max(queues.lanes);
         queues.lane_or_new(uid, lane, kind).push(meta, window);
         self.write_if_large()
+    }
+
+    /// Removes what is known of returned messages that are settled.
+    fn forget_returned(&mut self, uid: QueueUid, places: &mut Places, settled: Range<(u8, u64)>) {
+        let gone: Vec<(u8, u64)> = places.range(settled).copied().collect();
+        for place in gone {
+            places.remove(&place);
+            self.batch.delete_cf(self.rocks.returned(), returned::encode_key(uid, place.0, place.1));
+        }
     }
 
     /// Adds how much a delayed exchange holds, in the batch that changes it.

@@ -144,7 +144,7 @@ pub(super) fn decode_volume(value: &[u8]) -> Option<Volume> {
 /// Serves a request.
 pub(super) fn load(shared: &Shared, rocks: &Rocks, request: &DelayedLoad) -> Result<(), StoreError> {
     let (from, upto) = (encode_key(request.uid, request.from), encode_key(request.uid, request.upto));
-    let mut scan = rocks.scan_delayed(&from, &upto);
+    let mut scan = rocks.scan_values(rocks.delayed(), &from, &upto);
     let mut messages = Vec::new();
     let mut bytes = 0;
     let next = loop {

@@ -10,6 +10,7 @@
 //! idx    uid:8 lane:1 kind:1 first position:8     one chunk of messages
 //! log    chunk id:8                               the chunk's messages
 //! delayed                                         see `delayed`
+//! returned                                        see `returned`
 //! ```
 
 use super::QueueUid;

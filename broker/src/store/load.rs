@@ -15,9 +15,10 @@ use parking_lot::{Condvar, Mutex};
 use super::chunk::{CHUNK_POSITIONS_MAX, ChunkMeta, ChunkReader, Damaged, Volume};
 use super::commit::{Shared, spawn};
 use super::delayed::{self, DelayedLoad};
+use super::expiry::{self, ExpiryRequest};
 use super::keys::{self, IdxKey, Kind};
 use super::rocks::{IdxScan, Rocks};
-use super::{QueueUid, StoreError};
+use super::{QueueUid, StoreError, returned};
 
 /// Chunks up to this size are read by walking when they lie side by side.
 const SMALL_CHUNK_BYTES: u32 = 16 * 1024;
@@ -49,6 +50,10 @@ pub struct Loaded {
     pub position: u64,
     /// Milliseconds since the epoch, 0 for never.
     pub expires_at_ms: u64,
+    /// How often it was returned.
+    pub returns: u32,
+    /// When it is ready, in milliseconds since the epoch; 0 for at once.
+    pub ready_at_ms: u64,
     /// The message.
     pub message: Message,
 }
@@ -64,6 +69,7 @@ pub trait LoadSink: Send + Sync {
 enum Request {
     Queue(LoadRequest),
     Delayed(DelayedLoad),
+    Expiry(ExpiryRequest),
 }
 
 impl Request {
@@ -71,6 +77,7 @@ impl Request {
         match self {
             Request::Queue(request) => request.after,
             Request::Delayed(request) => request.after,
+            Request::Expiry(request) => request.after,
         }
     }
 }
@@ -138,6 +145,10 @@ impl Shared {
         self.request(Request::Delayed(request));
     }
 
+    pub(super) fn look_for_expired(&self, request: ExpiryRequest) {
+        self.request(Request::Expiry(request));
+    }
+
     fn request(&self, request: Request) {
         let after = request.after();
         let mut state = self.loads.state.lock();
@@ -166,6 +177,7 @@ pub(super) fn spawn_reader(shared: Arc<Shared>, rocks: Arc<Rocks>) -> Result<Joi
                     request.sink.loaded(request.lane, messages, next_position);
                 }
                 Request::Delayed(request) => delayed::load(shared, &rocks, &request)?,
+                Request::Expiry(request) => expiry::look(shared, &rocks, &request)?,
             }
         }
         Ok(())
@@ -194,6 +206,7 @@ fn load(rocks: &Rocks, request: &LoadRequest) -> Result<(Vec<Loaded>, u64), Stor
     if !messages.is_sorted_by_key(|loaded| loaded.position) {
         messages.sort_unstable_by_key(|loaded| loaded.position);
     }
+    returned::annotate(rocks, request.uid, request.lane, request.from..next_position, &mut messages)?;
     Ok((messages, next_position))
 }
 
@@ -244,7 +257,7 @@ fn plan(rocks: &Rocks, request: &LoadRequest) -> Result<(Vec<(IdxKey, ChunkMeta)
 }
 
 /// Appends the live messages of a chunk, given its value in `log`.
-fn read_chunk(
+pub(super) fn read_chunk(
     rocks: &Rocks,
     key: IdxKey,
     chunk: &ChunkMeta,
@@ -273,6 +286,8 @@ fn read_chunk(
                 messages.push(Loaded {
                     position: key.first + u64::from(stored.offset),
                     expires_at_ms: stored.expires_at_ms,
+                    returns: 0,
+                    ready_at_ms: 0,
                     message: stored.to_message(),
                 });
             }

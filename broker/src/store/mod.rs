@@ -26,11 +26,13 @@
 mod chunk;
 mod commit;
 mod delayed;
+mod expiry;
 mod keys;
 mod lane;
 mod load;
 mod reclaim;
 mod recovery;
+mod returned;
 mod rocks;
 #[cfg(test)]
 mod tests;
@@ -53,7 +55,9 @@ use rocks::Rocks;
 
 pub use commit::SOON_MS;
 pub use delayed::{DelayedChanges, DelayedLoad, DelayedSink};
+pub use expiry::{ExpiryRequest, ExpirySink};
 pub use load::{LoadRequest, LoadSink, Loaded};
+pub use returned::Returned;
 
 /// Names a queue for ever; never given to another one.
 pub type QueueUid = u64;
@@ -123,6 +127,8 @@ pub struct Pending {
     pub delivered_upto: Vec<(u8, u64)>,
     /// Some of the messages leave another place for it, see [`Store::begin_transfer`].
     pub transfers: bool,
+    /// Messages returned by consumers, in the order in which they were.
+    pub returned: Vec<Returned>,
     /// For delayed exchanges, which have nothing of the above.
     pub delayed: DelayedChanges,
     /// What the owner added to [`Store::inbox_bytes`] for it; taken off when written.
@@ -136,6 +142,7 @@ impl Pending {
         self.settled.clear();
         self.delivered_upto.clear();
         self.transfers = false;
+        self.returned.clear();
         self.delayed.clear();
         self.bytes = 0;
     }
@@ -145,6 +152,7 @@ impl Pending {
         self.appends.is_empty()
             && self.settled.is_empty()
             && self.delivered_upto.is_empty()
+            && self.returned.is_empty()
             && self.delayed.is_empty()
     }
 }
@@ -340,6 +348,11 @@ impl Store {
     /// Reads messages back on a thread of the store.
     pub fn load(&self, request: LoadRequest) {
         self.handle.shared.load(request);
+    }
+
+    /// Finds what has expired, on a thread of the store.
+    pub fn look_for_expired(&self, request: ExpiryRequest) {
+        self.handle.shared.look_for_expired(request);
     }
 
     /// Reads messages of a delayed exchange on a thread of the store.

@@ -20,6 +20,7 @@ use super::commit::Shared;
 use super::delayed;
 use super::keys::{self, IdxKey, IdxRange, Kind};
 use super::lane::Lane;
+use super::returned::{self, Returned};
 use super::rocks::{Rocks, all_idx, newest_wal, read_meta, remove_chunk};
 use super::{KeyValue, QueueUid, RecoveredLane, StoreError, StoreOptions};
 
@@ -293,6 +294,7 @@ pub(super) fn recover_queues(
     for lanes in recovered.values_mut() {
         lanes.sort_unstable_by_key(|lane| lane.lane);
     }
+    recover_returned(shared, rocks, &recovered)?;
     shared.live_log_bytes.fetch_add(log_bytes, Ordering::Relaxed);
     let unknown = unknown.into_iter().map(|uid| (keys::queue_start(uid), keys::queue_end(uid)));
     let doomed: Vec<IdxRange> = boot.doomed.into_iter().chain(unknown).collect();
@@ -318,6 +320,28 @@ fn recover_delayed(
             batch.delete_cf(rocks.meta(), keys::delayed(uid));
         }
     }
+    if batch.is_empty() { Ok(()) } else { rocks.write(batch) }
+}
+
+/// Remembers which messages were returned, and drops what is known of such that are not there any more.
+fn recover_returned(
+    shared: &Shared,
+    rocks: &Rocks,
+    lanes: &HashMap<QueueUid, Vec<RecoveredLane>>,
+) -> Result<(), StoreError> {
+    let mut queues = shared.queues.lock();
+    let mut batch = WriteBatch::default();
+    let (start, end) = (returned::range_of(0).0, returned::range_of(u64::MAX).1);
+    returned::walk(rocks, &start, &end, |uid, Returned { lane, position, .. }| {
+        let is_there = |this: &RecoveredLane| {
+            this.lane == lane && (this.first_position..this.next_position).contains(&position)
+        };
+        if lanes.get(&uid).is_some_and(|lanes| lanes.iter().any(is_there)) {
+            queues.returned.entry(uid).or_default().insert((lane, position));
+        } else {
+            batch.delete_cf(rocks.returned(), returned::encode_key(uid, lane, position));
+        }
+    })?;
     if batch.is_empty() { Ok(()) } else { rocks.write(batch) }
 }
 

@@ -22,6 +22,7 @@ pub(super) const META: &str = "meta";
 pub(super) const IDX: &str = "idx";
 pub(super) const LOG: &str = "log";
 const DELAYED: &str = "delayed";
+const RETURNED: &str = "returned";
 
 /// The open database.
 pub(super) struct Rocks {
@@ -37,6 +38,7 @@ impl Rocks {
             ColumnFamilyDescriptor::new(IDX, family(&cache, 4 << 20, 2)),
             ColumnFamilyDescriptor::new(LOG, log_family(&cache, options.write_buffer_bytes)),
             ColumnFamilyDescriptor::new(DELAYED, family(&cache, 8 << 20, 2)),
+            ColumnFamilyDescriptor::new(RETURNED, family(&cache, 2 << 20, 2)),
         ];
         let db = DB::open_cf_descriptors(&database(options), &options.path, families)?;
         let mut writes = WriteOptions::default();
@@ -64,6 +66,10 @@ impl Rocks {
         self.family(DELAYED)
     }
 
+    pub(super) fn returned(&self) -> &ColumnFamily {
+        self.family(RETURNED)
+    }
+
     fn family(&self, name: &str) -> &ColumnFamily {
         self.db.cf_handle(name).expect("every column family was opened with the database")
     }
@@ -80,7 +86,7 @@ impl Rocks {
 
     /// Writes all buffers to files, so that the next start has nothing to replay.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
-        let families = [self.meta(), self.idx(), self.log(), self.delayed()];
+        let families = [self.meta(), self.idx(), self.log(), self.delayed(), self.returned()];
         families
             .iter()
             .try_for_each(|family| self.db.flush_cf(*family))
@@ -106,14 +112,14 @@ impl Rocks {
         LogScan { iterator }
     }
 
-    /// Walks `delayed` from `start` up to `end`, exclusive.
-    pub(super) fn scan_delayed(&self, start: &[u8], end: &[u8]) -> DelayedScan<'_> {
+    /// Walks a family from `start` up to `end`, exclusive.
+    pub(super) fn scan_values(&self, family: &ColumnFamily, start: &[u8], end: &[u8]) -> ValueScan<'_> {
         let mut reads = ReadOptions::default();
         reads.set_iterate_upper_bound(end);
         reads.fill_cache(false);
-        let mut iterator = self.db.raw_iterator_cf_opt(self.delayed(), reads);
+        let mut iterator = self.db.raw_iterator_cf_opt(family, reads);
         iterator.seek(start);
-        DelayedScan { iterator }
+        ValueScan { iterator }
     }
 
     /// Walks `idx` from `start` up to `end`, exclusive.
@@ -158,12 +164,12 @@ impl LogScan<'_> {
 /// A key and its value.
 type Entry<'a> = (&'a [u8], &'a [u8]);
 
-/// A walk through `delayed`.
-pub(super) struct DelayedScan<'a> {
+/// A walk through keys and values as they are.
+pub(super) struct ValueScan<'a> {
     iterator: DBRawIterator<'a>,
 }
 
-impl DelayedScan<'_> {
+impl ValueScan<'_> {
     /// Where the walk is, `None` at its end.
     pub(super) fn entry(&self) -> Result<Option<Entry<'_>>, StoreError> {
         match self.iterator.item() {
@@ -172,7 +178,7 @@ impl DelayedScan<'_> {
                 let status = self.iterator.status();
                 status
                     .map(|()| None)
-                    .map_err(|source| StoreError::Rocks { what: "read delayed messages", source })
+                    .map_err(|source| StoreError::Rocks { what: "read stored values", source })
             }
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use leveret_core::delayed::{Delayed, DelayedKey};
 use leveret_core::message::Message;
+use leveret_core::queue::Run;
 use leveret_core::record::Record;
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -1032,4 +1033,124 @@ fn purging_drops_what_came_before_and_deleting_drops_all() {
     assert_eq!(world.delayed(7), [0; 0]);
     world = world.restart(false, &[7]);
     assert_eq!((world.delayed(7), world.store().delayed_volume(7)), (vec![], (0, 0)));
+}
+
+// ---- returned and expired messages -------------------------------------------------------------------------------
+
+impl ExpirySink for Mutex<Sender<(Vec<u64>, u64, Vec<Run>)>> {
+    fn expired(&self, _: u8, messages: Vec<Loaded>, upto: u64, runs: Vec<Run>) {
+        let positions = messages.iter().map(|loaded| loaded.position).collect();
+        let _ = self.lock().send((positions, upto, runs));
+    }
+}
+
+impl World {
+    fn give_back(&self, queue: &Arc<TestQueue>, position: u64, returns: u32, ready_at_ms: u64) {
+        self.change(queue, |pending| {
+            pending.returned.push(Returned { lane: 0, position, returns, ready_at_ms });
+        });
+    }
+
+    /// Positions that were returned, how often, and when they are ready.
+    fn returns(&self, uid: QueueUid) -> Vec<(u64, u32, u64)> {
+        let (messages, _) = self.load(uid, 0..1_000_000, usize::MAX);
+        let returned = messages.iter().filter(|loaded| loaded.returns > 0);
+        returned.map(|loaded| (loaded.position, loaded.returns, loaded.ready_at_ms)).collect()
+    }
+
+    fn look(&self, uid: QueueUid, positions: Range<u64>, now_ms: u64) -> (Vec<u64>, u64, Vec<Run>) {
+        let (sender, receiver) = mpsc::channel();
+        self.store().look_for_expired(ExpiryRequest {
+            uid,
+            lane: 0,
+            positions,
+            now_ms,
+            after: *self.last.lock(),
+            sink: Arc::new(Mutex::new(sender)),
+        });
+        receiver.recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// Entries for returned messages.
+    fn returned_entries(&self) -> usize {
+        let threads = self.store().handle.threads.lock();
+        let rocks = threads.rocks.as_ref().unwrap();
+        rocks.db().iterator_cf(rocks.returned(), ::rocksdb::IteratorMode::Start).filter(Result::is_ok).count()
+    }
+}
+
+#[test]
+fn returns_are_remembered_until_the_message_is_settled() {
+    let mut world = World::new();
+    let (queue, other) = (world.queue(1), world.queue(2));
+    world.append(&queue, 0..10);
+    world.append(&other, 0..10);
+    world.give_back(&queue, 3, 1, 500);
+    world.give_back(&queue, 5, 7, 0);
+    world.give_back(&other, 3, 2, 0);
+    world.commit();
+    world.give_back(&queue, 3, 2, 900);
+    world.commit();
+    assert_eq!(world.returns(1), [(3, 2, 900), (5, 7, 0)]);
+    for clean in [false, true] {
+        world = world.restart(clean, &[1, 2]);
+        assert_eq!(world.returns(1), [(3, 2, 900), (5, 7, 0)]);
+    }
+    let queue = world.queue(1);
+    world.settle(&queue, 0..4);
+    world.commit();
+    assert_eq!((world.returns(1), world.returned_entries()), (vec![(5, 7, 0)], 2));
+    world.give_back(&queue, 6, 1, 0);
+    world.settle(&queue, 6..7);
+    world.commit();
+    assert_eq!(world.returns(1), [(5, 7, 0)], "returned and settled in one generation");
+    world.change(&queue, |pending| {
+        pending.transfers = true;
+        pending.returned.push(Returned { lane: 0, position: 7, returns: 1, ready_at_ms: 0 });
+        pending.settled.push((0, 7..8));
+    });
+    world.commit();
+    assert_eq!(world.returned_entries(), 2);
+    wait_for(world.store(), world.store().delete_queue(2));
+    assert_eq!(world.returned_entries(), 1);
+    world = world.restart(false, &[]);
+    assert_eq!(world.returned_entries(), 0, "its queue is gone");
+}
+
+#[test]
+fn expired_messages_are_found_without_reading_chunks_in_which_none_has() {
+    let world = World::new();
+    let queue = world.queue(1);
+    // Position p expires at 2 p; chunks are of 256 positions.
+    world.append(&queue, 0..2_000);
+    world.commit();
+    let before = world.store().stats().messages_loaded;
+    let (expired, upto, runs) = world.look(1, 0..2_000, 600);
+    assert_eq!((expired, upto), ((1..=300).collect::<Vec<u64>>(), 2_000), "position 0 never expires");
+    assert_eq!(world.store().stats().messages_loaded - before, 300);
+    assert_eq!(runs.iter().map(|run| run.expires_at_ms).min(), Some(602));
+    assert!(runs.windows(2).all(|pair| pair[0].positions.end <= pair[1].positions.start), "{runs:?}");
+    world.settle(&queue, 1..301);
+    world.commit();
+    assert_eq!(world.look(1, 0..2_000, 600).0, [0; 0]);
+    assert_eq!(world.look(1, 0..2_000, 602).0, [301]);
+    assert_eq!(world.look(1, 302..2_000, 602).0, [0; 0], "only where it was asked to look");
+    assert_eq!(world.look(1, 310..320, 5_000).0, (310..320).collect::<Vec<u64>>());
+}
+
+#[test]
+fn many_expired_messages_are_brought_in_parts() {
+    let world = World::new();
+    let queue = world.queue(1);
+    world.append(&queue, 0..3_000);
+    world.append_to(&queue, 0, true, 3_000..6_000);
+    world.commit();
+    let (mut found, mut from) = (Vec::new(), 0);
+    while from < 6_000 {
+        let (expired, upto, _) = world.look(1, from..6_000, u64::MAX);
+        assert!(upto > from && expired.len() <= 3_000);
+        found.extend(expired);
+        from = upto;
+    }
+    assert_eq!(found, (1..6_000).collect::<Vec<u64>>());
 }

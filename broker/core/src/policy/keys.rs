@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::{Definition, PolicyKind};
 use crate::queue::Overflow;
-use crate::queue::arguments::{DURATION_MS_MAX, DeadLetterStrategy, QueueKind, QueueOptions};
+use crate::queue::arguments::{DURATION_MS_MAX, DeadLetterStrategy, ExpiryMode, QueueKind, QueueOptions};
+use crate::queue::retry::{RetryDelay, parse_duration};
 use crate::term::JsonTerm;
 use crate::vhost::ExchangeOptions;
 
@@ -193,6 +194,51 @@ static KEYS: &[Key] = &[
         queue: |value, options| options.dead_letter_auto = value.as_bool() == Some(true),
         ..KEY
     },
+    Key {
+        name: "retry-delay",
+        is_valid: |value| retry_delay(value).is_some(),
+        complaint: "~p is not a valid retry delay",
+        queue: |value, options| options.retry_delay = retry_delay(value),
+        ..KEY
+    },
+    Key {
+        name: "retry-jitter",
+        is_valid: |value| percent(value).is_some(),
+        complaint: "retry-jitter must be a percentage of 0 to 100, got ~p",
+        queue: |value, options| options.retry_jitter = percent(value),
+        ..KEY
+    },
+    Key {
+        name: "retry-max",
+        is_valid: |value| wait_ms(value).is_some(),
+        complaint: "~p is not a valid longest retry delay",
+        operator: Some(Merge::Other),
+        queue: |value, options| options.retry_max_ms = wait_ms(value),
+        ..KEY
+    },
+    Key {
+        name: "retry-limit",
+        is_valid: |value| value.as_u64().is_some_and(|limit| u32::try_from(limit).is_ok()),
+        complaint: "~p is not a valid retry limit",
+        operator: Some(Merge::Smaller),
+        argument: Merge::Smaller,
+        queue: |value, options| {
+            options.retry_limit = value.as_u64().and_then(|limit| u32::try_from(limit).ok())
+        },
+        ..KEY
+    },
+    Key {
+        name: "expiry-mode",
+        is_valid: |value| is_one_of(value, &["anywhere", "head"]),
+        complaint: "expiry-mode must be \"anywhere\" or \"head\", got ~p",
+        queue: |value, options| {
+            options.expiry_mode = match value.as_str() {
+                Some("head") => ExpiryMode::Head,
+                _ => ExpiryMode::Anywhere,
+            };
+        },
+        ..KEY
+    },
     // ---- accepted, and nothing for one node to do --------------------------------------------------------------------
     Key {
         name: "queue-mode",
@@ -284,6 +330,26 @@ static KEYS: &[Key] = &[
         ..KEY
     },
 ];
+
+/// A schedule, or a number of milliseconds.
+fn retry_delay(value: &Value) -> Option<RetryDelay> {
+    match value {
+        Value::String(text) => RetryDelay::parse(text).ok(),
+        _ => wait_ms(value).map(RetryDelay::fixed),
+    }
+}
+
+/// A duration, or a number of milliseconds.
+fn wait_ms(value: &Value) -> Option<u64> {
+    match value {
+        Value::String(text) => parse_duration(text).ok(),
+        _ => value.as_u64().filter(|ms| (1..=DURATION_MS_MAX).contains(ms)),
+    }
+}
+
+fn percent(value: &Value) -> Option<u8> {
+    u8::try_from(value.as_u64()?).ok().filter(|percent| *percent <= 100)
+}
 
 /// The definition, when all of it is known and valid; otherwise what is wrong with it.
 pub(super) fn check(kind: PolicyKind, definition: &Value) -> Result<Definition, String> {

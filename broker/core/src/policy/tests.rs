@@ -3,6 +3,8 @@ use serde_json::json;
 
 use super::*;
 use crate::queue::Overflow;
+use crate::queue::arguments::ExpiryMode;
+use crate::queue::retry::RetryDelay;
 
 fn proposal(definition: Value) -> Proposal {
     Proposal { pattern: ".*".into(), apply_to: "all".into(), priority: 0.into(), definition }
@@ -114,7 +116,8 @@ fn every_setting_reaches_the_options() {
         "dead-letter-routing-key": "dead", "dead-letter-auto": true, "queue-mode": "lazy", "queue-version": 2,
         "queue-leader-locator": "balanced", "queue-master-locator": "min-masters", "ha-mode": "exactly",
         "ha-params": 2, "ha-sync-mode": "automatic", "ha-sync-batch-size": 1, "ha-promote-on-shutdown": "always",
-        "ha-promote-on-failure": "when-synced", "alternate-exchange": "ae",
+        "ha-promote-on-failure": "when-synced", "alternate-exchange": "ae", "retry-delay": "linear:1s",
+        "retry-jitter": 10, "retry-max": "1m", "retry-limit": 6, "expiry-mode": "head",
     });
     let expected = QueueOptions {
         message_ttl_ms: Some(0),
@@ -127,6 +130,11 @@ fn every_setting_reaches_the_options() {
         dead_letter_exchange: Some("dlx".into()),
         dead_letter_routing_key: Some("dead".into()),
         dead_letter_auto: true,
+        retry_delay: Some(RetryDelay::Linear(1_000)),
+        retry_jitter: Some(10),
+        retry_max_ms: Some(60_000),
+        retry_limit: Some(6),
+        expiry_mode: ExpiryMode::Head,
         ..QueueOptions::default()
     };
     assert_eq!(options(Table::new(), Some(definition), None), expected);
@@ -236,6 +244,10 @@ fn values_out_of_bounds_are_refused_in_rabbitmqs_words() {
     check_refused(json!({"max-length": 1.5}), "1.5 is not a valid maximum length");
     check_refused(json!({"max-length-bytes": null}), "null is not a valid maximum length in bytes");
     check_refused(json!({"overflow": "x"}), "<<\"x\">> is not a valid overflow value");
+    check_refused(json!({"retry-delay": "soon"}), "<<\"soon\">> is not a valid retry delay");
+    check_refused(json!({"retry-jitter": 101}), "retry-jitter must be a percentage of 0 to 100, got 101");
+    check_refused(json!({"retry-max": 0}), "0 is not a valid longest retry delay");
+    check_refused(json!({"retry-limit": -1}), "-1 is not a valid retry limit");
     check_refused(json!({"delivery-limit": true}), "true is not a valid delivery limit");
     check_refused(json!({"dead-letter-exchange": 1}), "1 is not a valid dead letter exchange name");
     check_refused(json!({"dead-letter-routing-key": []}), "[] is not a valid dead letter routing key");

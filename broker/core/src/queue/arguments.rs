@@ -11,6 +11,7 @@ use std::fmt;
 use leveret_protocol::table::{Table, Value};
 
 use super::Overflow;
+use super::retry::{RetryDelay, parse_duration};
 use crate::fault::Fault;
 
 /// A queue's arguments, typed. What they do not mention is `None` or the default.
@@ -37,8 +38,27 @@ pub struct QueueOptions {
     pub single_active_consumer: bool,
     /// Returns allowed before a message is given up. Negative lifts whatever limit is the default.
     pub delivery_limit: Option<i64>,
+    /// How long a returned message waits before it is ready again.
+    pub retry_delay: Option<RetryDelay>,
+    /// By how many percent that is spread, at most 100.
+    pub retry_jitter: Option<u8>,
+    /// The longest such wait.
+    pub retry_max_ms: Option<u64>,
+    /// Returns of any kind allowed before a message is given up.
+    pub retry_limit: Option<u32>,
+    pub expiry_mode: ExpiryMode,
     /// How long a consumer may hold a message.
     pub consumer_timeout_ms: Option<u64>,
+}
+
+/// Which messages expire at their time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExpiryMode {
+    /// All.
+    #[default]
+    Anywhere,
+    /// The one at the front; others once they get there, as on RabbitMQ.
+    Head,
 }
 
 /// The type of a queue.
@@ -279,6 +299,64 @@ static ARGUMENTS: &[Argument] = &[
             Ok(())
         },
     },
+    // These five are not RabbitMQ's.
+    Argument {
+        name: "x-retry-delay",
+        kinds: BOTH,
+        read: |value, _, options| {
+            options.retry_delay = Some(match value {
+                Value::LongString(_) => {
+                    RetryDelay::parse(as_text(value)?).map_err(|error| error.to_string())?
+                }
+                _ => RetryDelay::fixed(wait_ms(value)?),
+            });
+            Ok(())
+        },
+    },
+    Argument {
+        name: "x-retry-jitter",
+        kinds: BOTH,
+        read: |value, _, options| {
+            let percent = non_negative(value)?;
+            let is_percent = |percent: &u8| *percent <= 100;
+            let percent = u8::try_from(percent).ok().filter(is_percent);
+            options.retry_jitter = Some(percent.ok_or("\"expected a percentage of 0 to 100\"")?);
+            Ok(())
+        },
+    },
+    Argument {
+        name: "x-retry-max",
+        kinds: BOTH,
+        read: |value, _, options| {
+            options.retry_max_ms = Some(match value {
+                Value::LongString(_) => parse_duration(as_text(value)?).map_err(|error| error.to_string())?,
+                _ => wait_ms(value)?,
+            });
+            Ok(())
+        },
+    },
+    Argument {
+        name: "x-retry-limit",
+        kinds: BOTH,
+        read: |value, _, options| {
+            let limit = non_negative(value)?;
+            options.retry_limit =
+                Some(u32::try_from(limit).map_err(|_| format!("{{value_too_big,{limit}}}"))?);
+            Ok(())
+        },
+    },
+    Argument {
+        name: "x-expiry-mode",
+        kinds: BOTH,
+        read: |value, _, options| {
+            options.expiry_mode = match text(value)? {
+                b"anywhere" => ExpiryMode::Anywhere,
+                b"head" => ExpiryMode::Head,
+                _ => return Err("invalid_expiry_mode".into()),
+            };
+            Ok(())
+        },
+    },
     Argument {
         name: "x-consumer-timeout",
         kinds: BOTH,
@@ -355,6 +433,15 @@ fn duration_ms(number: i64) -> Result<u64, Reason> {
     }
 }
 
+/// A wait as a number of milliseconds.
+fn wait_ms(value: &Value) -> Result<u64, Reason> {
+    duration_ms(positive(value)?)
+}
+
+fn as_text(value: &Value) -> Result<&str, Reason> {
+    std::str::from_utf8(text(value)?).map_err(|_| "invalid_utf8".into())
+}
+
 fn text(value: &Value) -> Result<&[u8], Reason> {
     match value {
         Value::LongString(bytes) => Ok(bytes),
@@ -417,6 +504,11 @@ mod tests {
             ("x-max-priority", Value::U8(255)),
             ("x-single-active-consumer", true.into()),
             ("x-delivery-limit", (-1).into()),
+            ("x-retry-delay", "1s,5s".into()),
+            ("x-retry-jitter", 20.into()),
+            ("x-retry-max", "1h".into()),
+            ("x-retry-limit", 0.into()),
+            ("x-expiry-mode", "head".into()),
             ("x-consumer-timeout", 1_000.into()),
             ("x-queue-mode", "lazy".into()),
             ("x-queue-version", 2.into()),
@@ -437,6 +529,11 @@ mod tests {
             max_priority: Some(255),
             single_active_consumer: true,
             delivery_limit: Some(-1),
+            retry_delay: Some(RetryDelay::Ladder([1_000, 5_000].into())),
+            retry_jitter: Some(20),
+            retry_max_ms: Some(3_600_000),
+            retry_limit: Some(0),
+            expiry_mode: ExpiryMode::Head,
             consumer_timeout_ms: Some(1_000),
         };
         assert_eq!(options, expected);
@@ -465,6 +562,22 @@ mod tests {
         check_invalid("x-max-priority", -1, "{value_negative,-1}");
         check_invalid("x-queue-version", 3, "\"unsupported queue version '3'\"");
         check_invalid("x-delivery-limit", "5", "\"expected integer, got longstr\"");
+    }
+
+    #[test]
+    fn retries_wait_for_times_that_can_be_read() {
+        let delay = |value: Value| parsed([("x-retry-delay", value)]).retry_delay;
+        assert_eq!(delay(5_000.into()), Some(RetryDelay::fixed(5_000)));
+        assert_eq!(delay("linear:2s".into()), Some(RetryDelay::Linear(2_000)));
+        check_invalid("x-retry-delay", 0, "{value_zero,0}");
+        check_invalid("x-retry-delay", true, "\"expected integer, got bool\"");
+        let reason = "\"expected a duration such as 500ms, 5s, 10m, 1h or 1d, got 'x'\"";
+        check_invalid("x-retry-delay", "5s,x", reason);
+        check_invalid("x-retry-max", "x", reason);
+        check_invalid("x-retry-jitter", 101, "\"expected a percentage of 0 to 100\"");
+        check_invalid("x-retry-jitter", -1, "{value_negative,-1}");
+        check_invalid("x-retry-limit", 1i64 << 32, "{value_too_big,4294967296}");
+        check_invalid("x-expiry-mode", "tail", "invalid_expiry_mode");
     }
 
     #[test]

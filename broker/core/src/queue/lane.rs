@@ -11,7 +11,9 @@
 //! until the page has been read back: so order needs no merging, and memory does not grow with the backlog.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
+use super::expiry::{Expiry, Run};
 use crate::message::Message;
 
 /// A ready message. Position says where in its lane it belongs, also when it comes back.
@@ -32,10 +34,13 @@ pub struct Entry {
 }
 
 impl Entry {
-    fn resident_bytes(&self) -> usize {
+    pub(super) fn resident_bytes(&self) -> usize {
         self.message.as_ref().map_or(0, Message::memory_bytes) + size_of::<Entry>()
     }
 }
+
+/// Expired messages taken out of the middle one by one.
+const SINGLY_MAX: usize = 8;
 
 /// Ready messages that are on disk only.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -56,6 +61,7 @@ pub struct Lane {
     resident_bytes: usize,
     body_bytes: u64,
     loading: bool,
+    expiry: Expiry,
 }
 
 impl Lane {
@@ -63,6 +69,20 @@ impl Lane {
     pub fn recovered(paged: Paged, next_position: u64) -> Lane {
         let body_bytes = paged.body_bytes;
         Lane { next_position: next_position.max(paged.upto), body_bytes, paged, ..Lane::default() }
+    }
+
+    /// Sees to it that messages expire wherever they stand, or only at the front.
+    pub fn expire_anywhere(&mut self, anywhere: bool) {
+        if anywhere == self.expiry.is_on() {
+            return;
+        }
+        if anywhere {
+            let on_disk = (self.paged.count > 0).then(|| self.paged.from..self.paged.upto);
+            self.expiry.turn_on(on_disk);
+            self.tell_expiry();
+        } else {
+            self.expiry.turn_off();
+        }
     }
 
     /// Takes the next position.
@@ -82,11 +102,13 @@ impl Lane {
         debug_assert!(self.paged.count == 0, "a message overtook the page");
         self.resident_bytes += entry.resident_bytes();
         self.body_bytes += u64::from(entry.body_bytes);
+        self.expiry.push_back(entry.position, entry.expires_at_ms);
         self.head.push_back(entry);
     }
 
     /// Appends a new message that only the store holds.
-    pub fn push_paged(&mut self, position: u64, body_bytes: u32) {
+    pub fn push_paged(&mut self, position: u64, body_bytes: u32, expires_at_ms: u64) {
+        self.expiry.push_paged(position, expires_at_ms);
         if self.paged.count == 0 {
             self.paged.from = position;
         }
@@ -100,6 +122,7 @@ impl Lane {
     pub fn put_back(&mut self, entry: Entry) {
         self.resident_bytes += entry.resident_bytes();
         self.body_bytes += u64::from(entry.body_bytes);
+        self.expiry.put_back(entry.position, entry.expires_at_ms);
         match self.head.front() {
             Some(front) if front.position < entry.position => {
                 let at = self.head.partition_point(|other| other.position < entry.position);
@@ -119,6 +142,9 @@ impl Lane {
         let entry = self.head.pop_front()?;
         self.resident_bytes -= entry.resident_bytes();
         self.body_bytes -= u64::from(entry.body_bytes);
+        if self.head.is_empty() {
+            self.expiry.emptied();
+        }
         Some(entry)
     }
 
@@ -139,20 +165,38 @@ impl Lane {
             _ => return None,
         };
         self.loading = true;
+        self.expiry.begin_read();
         Some(range)
     }
 
     /// What a load brought: entries in order, covering all that the store has in `..upto`.
     ///
-    /// Fills in bodies of entries at the front, and moves paged ones into memory.
-    pub fn loaded(&mut self, entries: impl Iterator<Item = Entry>, upto: u64) {
-        self.loading = false;
-        for entry in entries {
+    /// Fills in bodies of entries at the front, and moves paged ones into memory; those with a moment before which they
+    /// are not ready go to `aside`.
+    pub fn loaded(
+        &mut self,
+        entries: impl Iterator<Item = (Entry, u64)>,
+        upto: u64,
+        aside: &mut Vec<(Entry, u64)>,
+    ) {
+        if std::mem::take(&mut self.loading) {
+            self.expiry.end_read();
+        }
+        for (entry, ready_at_ms) in entries {
+            if self.expiry.is_gone(entry.position) {
+                continue;
+            }
             if self.paged.count > 0 && entry.position >= self.paged.from {
                 self.paged.count -= 1;
                 self.paged.body_bytes = self.paged.body_bytes.saturating_sub(u64::from(entry.body_bytes));
                 self.paged.from = entry.position + 1;
+                if ready_at_ms != 0 {
+                    self.body_bytes = self.body_bytes.saturating_sub(u64::from(entry.body_bytes));
+                    aside.push((entry, ready_at_ms));
+                    continue;
+                }
                 self.resident_bytes += entry.resident_bytes();
+                self.expiry.push_back(entry.position, entry.expires_at_ms);
                 self.head.push_back(entry);
             } else if let Ok(at) = self.head.binary_search_by_key(&entry.position, |other| other.position) {
                 let waiting = &mut self.head[at];
@@ -170,6 +214,7 @@ impl Lane {
             self.body_bytes = self.body_bytes.saturating_sub(self.paged.body_bytes);
             self.paged = Paged { from: self.paged.upto, upto: self.paged.upto, count: 0, body_bytes: 0 };
         }
+        self.expiry.paged_in(self.paged.from);
         // Entries whose body the store no longer has cannot be delivered.
         while self.head.front().is_some_and(|entry| entry.message.is_none() && entry.position < upto) {
             self.pop_front();
@@ -179,10 +224,105 @@ impl Lane {
     /// Empties the lane: entries in memory go to `removed`, the page is returned.
     pub fn clear(&mut self, mut removed: impl FnMut(Entry)) -> Option<Paged> {
         self.head.drain(..).for_each(&mut removed);
+        self.expiry.emptied();
+        self.expiry.cleared();
         self.resident_bytes = 0;
         self.body_bytes = 0;
         let paged = std::mem::take(&mut self.paged);
         (paged.count > 0).then_some(paged)
+    }
+
+    /// Takes out what has expired in memory, wherever it stands, in order.
+    pub fn take_expired(&mut self, now_ms: u64) -> Vec<Entry> {
+        let positions = self.expiry.take_early(now_ms);
+        let is_over = |entry: &Entry| entry.expires_at_ms != 0 && entry.expires_at_ms <= now_ms;
+        let mut expired = Vec::new();
+        if positions.len() <= SINGLY_MAX {
+            for position in positions {
+                if let Ok(at) = self.head.binary_search_by_key(&position, |entry| entry.position)
+                    && is_over(&self.head[at])
+                {
+                    expired.extend(self.head.remove(at));
+                }
+            }
+        } else {
+            // One pass, as each removal from the middle moves others.
+            let head = std::mem::take(&mut self.head);
+            for entry in head {
+                if is_over(&entry) && positions.binary_search(&entry.position).is_ok() {
+                    expired.push(entry);
+                } else {
+                    self.head.push_back(entry);
+                }
+            }
+        }
+        for entry in &expired {
+            self.resident_bytes -= entry.resident_bytes();
+            self.body_bytes -= u64::from(entry.body_bytes);
+        }
+        if self.head.is_empty() {
+            self.expiry.emptied();
+        } else if self.expiry.wants_rebuild(self.head.len()) {
+            self.tell_expiry();
+        }
+        expired
+    }
+
+    /// True when [`Lane::take_expired`] may find something.
+    #[inline]
+    pub fn expires_early(&self, now_ms: u64) -> bool {
+        self.expiry.is_early(now_ms)
+    }
+
+    /// When the next message expires, as far as it is known.
+    pub fn next_expiry(&self) -> Option<u64> {
+        let front = self.head.front().map(|entry| entry.expires_at_ms).filter(|at_ms| *at_ms > 0);
+        front.into_iter().chain(self.expiry.next_ms()).min()
+    }
+
+    /// Which positions on disk to look at for what has expired. At most one look is under way; [`Lane::looked`] ends it.
+    pub fn wants_look(&mut self, now_ms: u64) -> Option<Range<u64>> {
+        self.expiry.wants_look(now_ms)
+    }
+
+    /// What a look found in `..upto`: the messages that have expired, and when others do. Gives back those that are
+    /// still ready.
+    pub fn looked(&mut self, expired: impl Iterator<Item = Entry>, upto: u64, runs: Vec<Run>) -> Vec<Entry> {
+        let mut found = Vec::new();
+        for entry in expired {
+            if self.paged.count > 0 && entry.position >= self.paged.from {
+                if entry.position < self.paged.upto && self.expiry.bury(entry.position) {
+                    let body_bytes = u64::from(entry.body_bytes);
+                    self.paged.count -= 1;
+                    self.paged.body_bytes = self.paged.body_bytes.saturating_sub(body_bytes);
+                    self.body_bytes = self.body_bytes.saturating_sub(body_bytes);
+                    found.push(entry);
+                }
+            } else if let Ok(at) = self.head.binary_search_by_key(&entry.position, |other| other.position)
+                && let Some(here) = self.head.remove(at)
+            {
+                self.resident_bytes -= here.resident_bytes();
+                self.body_bytes -= u64::from(here.body_bytes);
+                found.push(Entry { message: here.message.or(entry.message), ..here });
+            }
+        }
+        if self.paged.count == 0 {
+            self.expiry.cleared();
+        }
+        self.expiry.looked(upto, runs, self.paged.from);
+        found
+    }
+
+    /// The store was told that an expired message is settled.
+    pub fn told(&mut self, position: u64) {
+        self.expiry.told(position);
+    }
+
+    fn tell_expiry(&mut self) {
+        self.expiry.emptied();
+        for entry in &self.head {
+            self.expiry.push_back(entry.position, entry.expires_at_ms);
+        }
     }
 
     /// Ready messages, in memory and on disk.
@@ -261,15 +401,18 @@ mod tests {
         let mut lane = Lane::default();
         lane.push_back(entry(0));
         for position in 1..4 {
-            lane.push_paged(position, 4);
+            lane.push_paged(position, 4, 0);
         }
         assert!(!lane.has_room(usize::MAX), "new messages follow the page");
         assert_eq!(lane.wants_load(usize::MAX), Some((1, 4)));
         assert_eq!(lane.wants_load(usize::MAX), None, "one load at a time");
-        lane.loaded([entry(1), entry(2)].into_iter(), 3);
+        let load = |lane: &mut Lane, positions: &[u64], upto| {
+            lane.loaded(positions.iter().map(|position| (entry(*position), 0)), upto, &mut Vec::new());
+        };
+        load(&mut lane, &[1, 2], 3);
         assert_eq!((lane.len(), positions(&lane)), (4, vec![0, 1, 2]));
         assert_eq!(lane.wants_load(usize::MAX), Some((3, 4)));
-        lane.loaded([entry(3)].into_iter(), 4);
+        load(&mut lane, &[3], 4);
         assert_eq!(lane.paged().count, 0);
         assert_eq!(lane.body_bytes(), 16);
     }
@@ -281,7 +424,7 @@ mod tests {
         lane.put_back(Entry { message: None, ..entry(3) });
         lane.put_back(Entry { message: None, ..entry(2) });
         assert_eq!(lane.wants_load(0), Some((2, 4)));
-        lane.loaded([entry(2), entry(3)].into_iter(), 4);
+        lane.loaded([(entry(2), 0), (entry(3), 0)].into_iter(), 4, &mut Vec::new());
         assert!(lane.iter().all(|entry| entry.message.is_some()));
         assert_eq!(positions(&lane), [2, 3, 7]);
     }

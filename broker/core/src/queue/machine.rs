@@ -1,11 +1,14 @@
 //! The queue machine: publish, deliver, settle, requeue, page.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::ConnectionId;
 use super::consumers::{Consumer, Consumers, Subscription};
+use super::expiry::Run;
 use super::lane::{Entry, Lane, Paged};
 use super::outstanding::{Held, Outstanding};
+use super::retry::Retry;
 use crate::message::Message;
 use crate::session::host::{ConsumerKey, Delivery, DeliveryId, Settle};
 
@@ -32,6 +35,12 @@ pub struct Config {
     pub dead_letters: bool,
     /// How long a consumer may hold a message, in milliseconds.
     pub consumer_timeout_ms: Option<u64>,
+    /// Returned messages wait before they are ready again.
+    pub retry: Option<Retry>,
+    /// Returns of any kind allowed before a message is given up.
+    pub retry_limit: Option<u32>,
+    /// Messages expire wherever they stand, not only at the front.
+    pub expires_anywhere: bool,
 }
 
 impl Default for Config {
@@ -48,6 +57,9 @@ impl Default for Config {
             shows_delivery_count: false,
             dead_letters: false,
             consumer_timeout_ms: None,
+            retry: None,
+            retry_limit: None,
+            expires_anywhere: true,
         }
     }
 }
@@ -112,6 +124,11 @@ pub trait Effects {
     /// Notes that nothing at or above `position` was ever delivered; answered with [`Machine::marked`] once that is
     /// durable.
     fn delivered_upto(&mut self, lane: u8, position: u64);
+    /// Notes that a stored message was returned for the `returns`th time and is not ready before a moment, 0 for at once.
+    /// It comes back with [`LoadedMessage`].
+    fn returned(&mut self, lane: u8, position: u64, returns: u32, ready_at_ms: u64);
+    /// Asks the store what has expired in `positions` by now; answered with [`Machine::looked`].
+    fn look(&mut self, lane: u8, positions: Range<u64>);
     /// A message died. When it is stored, the shell tells the store once it is safe elsewhere.
     fn dead_letter(&mut self, lane: u8, entry: Entry, reason: DeadReason);
     /// A consumer's slot is free again.
@@ -153,6 +170,10 @@ pub enum Refused {
 pub struct LoadedMessage {
     pub position: u64,
     pub expires_at_ms: u64,
+    /// How often it was returned.
+    pub returns: u32,
+    /// When it is ready, 0 for at once.
+    pub ready_at_ms: u64,
     pub message: Message,
 }
 
@@ -168,6 +189,8 @@ pub struct Info {
     pub resident_bytes: u64,
     /// Ready messages that are on disk only.
     pub paged: u64,
+    /// Returned messages that are not ready yet.
+    pub waiting: u64,
 }
 
 /// One queue.
@@ -179,6 +202,11 @@ pub struct Machine {
     marks: Vec<DeliveryMark>,
     outstanding: Outstanding,
     consumers: Consumers,
+    /// Returned messages, by the moment at which they are ready, lane and position. Those that the store has need not be
+    /// in memory.
+    waiting: BTreeMap<(u64, u8, u64), Entry>,
+    /// Bytes of memory that these take.
+    waiting_bytes: usize,
     ready: u64,
     /// Nothing is handed out while set.
     paused: bool,
@@ -206,10 +234,12 @@ impl Machine {
         let lanes = usize::from(config.max_priority.unwrap_or(0)) + 1;
         let consumers = Consumers::new(config.single_active);
         Machine {
-            lanes: (0..lanes).map(|_| Lane::default()).collect(),
+            lanes: (0..lanes).map(|_| new_lane(&config)).collect(),
             marks: vec![DeliveryMark::default(); lanes],
             outstanding: Outstanding::default(),
             consumers,
+            waiting: BTreeMap::new(),
+            waiting_bytes: 0,
             ready: 0,
             paused: false,
             config,
@@ -222,6 +252,9 @@ impl Machine {
     pub fn reconfigure(&mut self, config: Config, effects: &mut impl Effects) {
         let Config { durable, max_priority, single_active, .. } = self.config;
         self.config = Config { durable, max_priority, single_active, ..config };
+        for lane in &mut self.lanes {
+            lane.expire_anywhere(self.config.expires_anywhere);
+        }
         self.enforce_length(effects);
     }
 
@@ -229,11 +262,12 @@ impl Machine {
     pub fn recover(&mut self, lane: u8, paged: Paged, next_position: u64, delivered_upto: u64) {
         let lane = usize::from(lane);
         if lane >= self.lanes.len() {
-            self.lanes.resize_with(lane + 1, Lane::default);
+            self.lanes.resize_with(lane + 1, || new_lane(&self.config));
             self.marks.resize(lane + 1, DeliveryMark::default());
         }
         self.ready += paged.count;
         self.lanes[lane] = Lane::recovered(paged, next_position);
+        self.lanes[lane].expire_anywhere(self.config.expires_anywhere);
         self.marks[lane] =
             DeliveryMark { upto: 0, told: delivered_upto, safe: delivered_upto, recovered: delivered_upto };
     }
@@ -271,7 +305,7 @@ impl Machine {
                 stored: durable,
             });
         } else {
-            lane.push_paged(position, body_bytes);
+            lane.push_paged(position, body_bytes, expires_at_ms);
         }
         self.ready += 1;
         if limited {
@@ -283,6 +317,9 @@ impl Machine {
 
     /// Hands ready messages to consumers that can take them, and asks for what has to be read from disk.
     pub fn deliver(&mut self, meta: Meta, effects: &mut impl Effects) {
+        if !self.waiting.is_empty() {
+            self.end_waits(meta.now_ms);
+        }
         let mut forget = Forget::default();
         while self.ready > 0 && !self.paused {
             let Some(consumer) = self.consumers.next() else { break };
@@ -310,13 +347,16 @@ impl Machine {
             self.consumers.served(consumer, !no_ack);
         }
         forget.flush(effects);
-        self.expire_fronts(meta.now_ms, effects);
+        self.expire(meta.now_ms, effects);
         self.page_in(meta, effects);
     }
 
     /// Takes one message for a get. `consumer` is the slot that holds it, from [`Machine::getter`].
     pub fn get(&mut self, meta: Meta, consumer: u32, no_ack: bool, effects: &mut impl Effects) -> GetOutcome {
-        self.expire_fronts(meta.now_ms, effects);
+        if !self.waiting.is_empty() {
+            self.end_waits(meta.now_ms);
+        }
+        self.expire(meta.now_ms, effects);
         let Some(lane) = self.next_lane() else { return GetOutcome::Empty };
         match self.lanes[lane].front() {
             Some(entry) if entry.message.is_some() => {}
@@ -390,7 +430,8 @@ impl Machine {
         if gone {
             effects.consumer_gone(consumer);
         } else {
-            self.settle(meta, consumer, Settle::RejectRequeue, &held, effects);
+            // Most of them nobody has looked at: they count as returned, but do not wait.
+            self.end(meta, consumer, Settle::RejectRequeue, false, &held, effects);
         }
     }
 
@@ -398,9 +439,22 @@ impl Machine {
     /// ignored. Call [`Machine::deliver`] afterwards.
     pub fn settle(
         &mut self,
-        _meta: Meta,
+        meta: Meta,
         consumer: u32,
         outcome: Settle,
+        deliveries: &[Range<u64>],
+        effects: &mut impl Effects,
+    ) -> u32 {
+        self.end(meta, consumer, outcome, true, deliveries, effects)
+    }
+
+    /// As [`Machine::settle`]; `waits` is for messages that are returned.
+    fn end(
+        &mut self,
+        meta: Meta,
+        consumer: u32,
+        outcome: Settle,
+        waits: bool,
         deliveries: &[Range<u64>],
         effects: &mut impl Effects,
     ) -> u32 {
@@ -415,8 +469,8 @@ impl Machine {
             match outcome {
                 Settle::Ack => forget.add(lane, &entry, effects),
                 Settle::Reject => machine.discard(lane, entry, DeadReason::Rejected, effects),
-                Settle::Requeue => machine.put_back(lane, entry, false, effects),
-                Settle::RejectRequeue => machine.put_back(lane, entry, true, effects),
+                Settle::Requeue => machine.put_back(meta, lane, entry, false, waits, effects),
+                Settle::RejectRequeue => machine.put_back(meta, lane, entry, true, waits, effects),
             }
         };
         match outcome {
@@ -451,24 +505,81 @@ impl Machine {
     ) {
         let Some(this) = self.lanes.get_mut(usize::from(lane)) else { return };
         let recovered = self.marks[usize::from(lane)].recovered;
+        let entry = |loaded: LoadedMessage| Entry {
+            position: loaded.position,
+            expires_at_ms: loaded.expires_at_ms,
+            body_bytes: loaded.message.body().len() as u32,
+            message: Some(loaded.message),
+            delivery_count: loaded.returns,
+            redelivered: loaded.position < recovered || loaded.returns > 0,
+            stored: true,
+        };
+        let entries = messages.map(|loaded| {
+            let ready_at_ms = loaded.ready_at_ms;
+            (entry(loaded), ready_at_ms)
+        });
+        let before = this.len();
+        let mut aside = Vec::new();
+        this.loaded(entries, upto, &mut aside);
+        self.ready = self.ready - before + this.len();
+        for (entry, ready_at_ms) in aside {
+            self.wait(lane, entry, ready_at_ms);
+        }
+        self.enforce_length(effects);
+    }
+
+    /// Drops what has expired, as far as it is known, and asks about the rest.
+    pub fn look_for_expired(&mut self, meta: Meta, effects: &mut impl Effects) {
+        self.expire(meta.now_ms, effects);
+    }
+
+    /// The answer to [`Effects::look`]: what has expired in `..upto` of what was asked for, and when the rest there does. Call
+    /// [`Machine::look_for_expired`] afterwards.
+    pub fn looked(
+        &mut self,
+        lane: u8,
+        messages: impl Iterator<Item = LoadedMessage>,
+        upto: u64,
+        runs: Vec<Run>,
+        effects: &mut impl Effects,
+    ) {
+        let Some(this) = self.lanes.get_mut(usize::from(lane)) else { return };
         let entries = messages.map(|loaded| Entry {
             position: loaded.position,
             expires_at_ms: loaded.expires_at_ms,
             body_bytes: loaded.message.body().len() as u32,
             message: Some(loaded.message),
-            delivery_count: 0,
-            redelivered: loaded.position < recovered,
+            delivery_count: loaded.returns,
+            redelivered: false,
             stored: true,
         });
-        let before = this.len();
-        this.loaded(entries, upto);
-        self.ready = self.ready - before + this.len();
-        self.enforce_length(effects);
+        let expired = this.looked(entries, upto, runs);
+        self.ready -= expired.len() as u64;
+        for entry in expired {
+            let position = entry.position;
+            self.discard(lane, entry, DeadReason::Expired, effects);
+            if !self.config.dead_letters {
+                self.told(lane, position);
+            }
+        }
     }
 
-    /// Drops everything that is ready; returns how many.
+    /// The store was told that a dead message is settled.
+    pub fn told(&mut self, lane: u8, position: u64) {
+        if let Some(lane) = self.lanes.get_mut(usize::from(lane)) {
+            lane.told(position);
+        }
+    }
+
+    /// Drops everything that no consumer holds; returns how many.
     pub fn purge(&mut self, effects: &mut impl Effects) -> u64 {
-        let purged = self.ready;
+        let purged = self.ready + self.waiting.len() as u64;
+        let mut forget = Forget::default();
+        for ((_, lane, _), entry) in std::mem::take(&mut self.waiting) {
+            forget.add(lane, &entry, effects);
+        }
+        forget.flush(effects);
+        self.waiting_bytes = 0;
         for (lane, this) in self.lanes.iter_mut().enumerate() {
             let mut forget = Forget::default();
             let paged = this.clear(|entry| forget.add(lane as u8, &entry, effects));
@@ -504,10 +615,10 @@ impl Machine {
         }
     }
 
-    /// When something will expire at the front, in milliseconds since the epoch.
+    /// When something will expire or be ready again, in milliseconds since the epoch.
     pub fn next_deadline(&self) -> Option<u64> {
-        let fronts = self.lanes.iter().filter_map(Lane::front);
-        fronts.map(|entry| entry.expires_at_ms).filter(|at| *at > 0).min()
+        let expires = self.lanes.iter().filter_map(Lane::next_expiry);
+        expires.chain(self.waiting.first_key_value().map(|((ready_at_ms, ..), _)| *ready_at_ms)).min()
     }
 
     /// When a message will have been held unsettled for as long as it may be.
@@ -547,13 +658,14 @@ impl Machine {
             consumers: self.consumers.len() as u64,
             resident_bytes: self.resident_bytes() as u64,
             paged: self.lanes.iter().map(|lane| lane.paged().count).sum(),
+            waiting: self.waiting.len() as u64,
         }
     }
 
     /// Bytes of memory that ready messages take.
     #[inline]
     pub fn resident_bytes(&self) -> usize {
-        self.lanes.iter().map(Lane::resident_bytes).sum()
+        self.lanes.iter().map(Lane::resident_bytes).sum::<usize>() + self.waiting_bytes
     }
 
     /// Ready messages.
@@ -656,17 +768,65 @@ impl Machine {
         Some(Delivery { consumer: key, id, redelivered, delivery_count, message })
     }
 
-    fn put_back(&mut self, lane: u8, mut entry: Entry, counts: bool, effects: &mut impl Effects) {
+    /// Takes a returned message back: to its place at once, or after a wait, or not at all when it came too often.
+    fn put_back(
+        &mut self,
+        meta: Meta,
+        lane: u8,
+        mut entry: Entry,
+        counts: bool,
+        waits: bool,
+        effects: &mut impl Effects,
+    ) {
         entry.redelivered = true;
-        if counts {
-            entry.delivery_count += 1;
-            if self.config.delivery_limit.is_some_and(|limit| entry.delivery_count > limit) {
+        let Config { retry, retry_limit, delivery_limit, .. } = &self.config;
+        let mut ready_at_ms = 0;
+        if counts || retry.is_some() || retry_limit.is_some() {
+            entry.delivery_count = entry.delivery_count.saturating_add(1);
+            let is_over = |limit: &Option<u32>| limit.is_some_and(|limit| entry.delivery_count > limit);
+            if is_over(delivery_limit) || is_over(retry_limit) {
                 self.discard(lane, entry, DeadReason::DeliveryLimit, effects);
                 return;
             }
+            if let Some(retry) = retry.as_ref().filter(|_| waits) {
+                let delay_ms = retry.delay_ms(entry.delivery_count, entry.position);
+                ready_at_ms = meta.now_ms.saturating_add(delay_ms);
+            }
+            let matters = retry.is_some() || retry_limit.is_some() || delivery_limit.is_some();
+            if matters && self.survives(&entry) {
+                effects.returned(lane, entry.position, entry.delivery_count, ready_at_ms);
+            }
         }
-        self.lanes[usize::from(lane)].put_back(entry);
-        self.ready += 1;
+        if ready_at_ms == 0 {
+            self.lanes[usize::from(lane)].put_back(entry);
+            self.ready += 1;
+        } else {
+            if entry.stored && (meta.tight || self.waiting_bytes > meta.window_bytes) {
+                entry.message = None;
+            }
+            self.wait(lane, entry, ready_at_ms);
+        }
+    }
+
+    fn wait(&mut self, lane: u8, entry: Entry, ready_at_ms: u64) {
+        self.waiting_bytes += entry.resident_bytes();
+        self.waiting.insert((ready_at_ms, lane, entry.position), entry);
+    }
+
+    /// Puts messages back to their places that have waited long enough.
+    fn end_waits(&mut self, now_ms: u64) {
+        while let Some(first) = self.waiting.first_entry().filter(|first| first.key().0 <= now_ms) {
+            let ((_, lane, _), entry) = first.remove_entry();
+            self.waiting_bytes -= entry.resident_bytes();
+            self.lanes[usize::from(lane)].put_back(entry);
+            self.ready += 1;
+        }
+    }
+
+    /// True for a message that is there after a restart.
+    fn survives(&self, entry: &Entry) -> bool {
+        let is_persistent = || entry.message.as_ref().is_none_or(Message::is_persistent);
+        entry.stored && self.config.durable && is_persistent()
     }
 
     fn discard(&mut self, lane: u8, entry: Entry, reason: DeadReason, effects: &mut impl Effects) {
@@ -684,11 +844,20 @@ impl Machine {
         }
     }
 
-    fn expire_fronts(&mut self, now_ms: u64, effects: &mut impl Effects) {
+    fn expire(&mut self, now_ms: u64, effects: &mut impl Effects) {
         for lane in 0..self.lanes.len() {
             while self.lanes[lane].front().is_some_and(|e| e.expires_at_ms != 0 && e.expires_at_ms <= now_ms)
             {
                 self.discard_front(lane, DeadReason::Expired, effects);
+            }
+            if self.lanes[lane].expires_early(now_ms) {
+                for entry in self.lanes[lane].take_expired(now_ms) {
+                    self.ready -= 1;
+                    self.discard(lane as u8, entry, DeadReason::Expired, effects);
+                }
+            }
+            if let Some(positions) = self.lanes[lane].wants_look(now_ms) {
+                effects.look(lane as u8, positions);
             }
         }
     }
@@ -745,6 +914,12 @@ impl DeliveryMark {
             effects.delivered_upto(lane, ahead);
         }
     }
+}
+
+fn new_lane(config: &Config) -> Lane {
+    let mut lane = Lane::default();
+    lane.expire_anywhere(config.expires_anywhere);
+    lane
 }
 
 /// Collects settled positions into ranges, since acknowledgements mostly come in order.

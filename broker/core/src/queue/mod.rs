@@ -5,11 +5,14 @@
 
 pub mod arguments;
 mod consumers;
+mod expiry;
 mod lane;
 mod machine;
 mod outstanding;
+pub mod retry;
 
 pub use consumers::{ConnectionId, Consumer, Subscription};
+pub use expiry::{RUN_POSITIONS, Run};
 pub use lane::{Entry, Paged};
 pub use machine::{
     Config, DeadReason, Effects, GetOutcome, Info, LoadedMessage, Machine, Meta, Overflow, Published, Refused,

@@ -10,6 +10,10 @@ struct World {
     dead: Vec<(String, DeadReason)>,
     gone: Vec<u32>,
     marks: Vec<(u8, u64)>,
+    /// Returns and the moment at which the message is ready, by position.
+    returned: std::collections::BTreeMap<u64, (u32, u64)>,
+    expires: std::collections::BTreeMap<u64, u64>,
+    looks: Vec<(u8, Range<u64>)>,
     /// Messages that each consumer's connection takes before it is full.
     room: Option<usize>,
 }
@@ -29,7 +33,8 @@ impl Effects for World {
         let body = String::from_utf8_lossy(d.message.body()).into_owned();
         self.delivered.push((consumer, body, d.redelivered, d.id.0));
     }
-    fn store(&mut self, lane: u8, position: u64, _: u64, transient: bool, message: &Message) {
+    fn store(&mut self, lane: u8, position: u64, expires: u64, transient: bool, message: &Message) {
+        self.expires.insert(position, expires);
         self.transient += usize::from(transient);
         assert!(self.stored.insert((lane, position), message.clone()).is_none());
     }
@@ -42,12 +47,26 @@ impl Effects for World {
     fn delivered_upto(&mut self, lane: u8, position: u64) {
         self.marks.push((lane, position));
     }
+    fn returned(&mut self, _: u8, position: u64, returns: u32, ready_at_ms: u64) {
+        self.returned.insert(position, (returns, ready_at_ms));
+    }
+    fn look(&mut self, lane: u8, positions: Range<u64>) {
+        self.looks.push((lane, positions));
+    }
     fn dead_letter(&mut self, _: u8, entry: Entry, reason: DeadReason) {
         let message = entry.message.expect("the tests keep bodies in memory");
         self.dead.push((String::from_utf8_lossy(message.body()).into_owned(), reason));
     }
     fn consumer_gone(&mut self, consumer: u32) {
         self.gone.push(consumer);
+    }
+}
+
+impl World {
+    fn loaded(&self, position: u64, message: &Message) -> LoadedMessage {
+        let (returns, ready_at_ms) = self.returned.get(&position).copied().unwrap_or_default();
+        let expires_at_ms = self.expires.get(&position).copied().unwrap_or_default();
+        LoadedMessage { position, expires_at_ms, returns, ready_at_ms, message: message.clone() }
     }
 }
 
@@ -110,16 +129,38 @@ impl Rig {
                 .stored
                 .range((lane, range.start)..(lane, range.end))
                 .take(3)
-                .map(|((_, position), m)| LoadedMessage {
-                    position: *position,
-                    expires_at_ms: 0,
-                    message: m.clone(),
-                })
+                .map(|((_, position), m)| self.world.loaded(*position, m))
                 .collect();
             let upto = if found.len() == 3 { found[2].position + 1 } else { range.end };
             self.machine.loaded(lane, found.into_iter(), upto, &mut self.world);
             self.deliver();
         }
+    }
+    /// Answers what was asked about expired messages: runs of two positions.
+    fn answer_looks(&mut self) {
+        while let Some((lane, range)) = self.world.looks.pop() {
+            let (world, now_ms) = (&self.world, self.meta.now_ms);
+            let stored = world.stored.range((lane, range.start)..(lane, range.end));
+            let (over, rest): (Vec<_>, Vec<_>) = stored
+                .map(|((_, position), m)| world.loaded(*position, m))
+                .partition(|loaded| loaded.expires_at_ms != 0 && loaded.expires_at_ms <= now_ms);
+            let runs = rest.iter().map(|loaded| Run {
+                positions: loaded.position..loaded.position + 1,
+                expires_at_ms: loaded.expires_at_ms,
+            });
+            let runs: Vec<Run> = runs.collect();
+            self.machine.looked(lane, over.into_iter(), range.end, runs, &mut self.world);
+            self.machine.look_for_expired(self.meta, &mut self.world);
+        }
+    }
+    fn at(&mut self, now_ms: u64) {
+        self.meta.now_ms = now_ms;
+        self.deliver();
+    }
+    fn dead(&mut self) -> String {
+        let dead = std::mem::take(&mut self.world.dead);
+        let words = dead.into_iter().map(|(body, reason)| format!("{body}:{}", reason.name()));
+        words.collect::<Vec<_>>().join(" ")
     }
     fn delivered(&mut self) -> String {
         let taken = std::mem::take(&mut self.world.delivered);
@@ -423,7 +464,7 @@ fn a_new_time_to_live_is_for_messages_to_come() {
     rig.publish("a");
     rig.machine.reconfigure(Config { message_ttl_ms: Some(10), ..Config::default() }, &mut rig.world);
     rig.publish("b");
-    assert_eq!(rig.machine.next_deadline(), None, "the one in front waits for ever");
+    assert_eq!(rig.machine.next_deadline(), Some(1010), "the one in front waits for ever");
     let consumer = rig.consume(1, 1);
     assert_eq!(rig.delivered(), "a");
     assert_eq!(rig.machine.next_deadline(), Some(1010));
@@ -452,4 +493,236 @@ fn whoever_holds_a_message_too_long_is_named_once() {
     assert_eq!(rig.machine.ack_deadline(), Some(1150));
     rig.machine.reconfigure(Config::default(), &mut rig.world);
     assert_eq!((rig.machine.ack_deadline(), rig.machine.overdue(9999)), (None, Vec::new()));
+}
+
+// ---- retries ---------------------------------------------------------------------------------------------------
+
+fn retrying(delay: &str, limit: Option<u32>) -> Config {
+    let retry = Retry::new(crate::queue::retry::RetryDelay::parse(delay).unwrap());
+    let shows = Config { retry: Some(retry), retry_limit: limit, shows_delivery_count: true, ..durable() };
+    Config { dead_letters: true, ..shows }
+}
+
+#[test]
+fn a_returned_message_waits_and_those_behind_it_do_not() {
+    for outcome in [Settle::Requeue, Settle::RejectRequeue] {
+        let mut rig = Rig::new(retrying("100ms,1s", None));
+        rig.publish("a b c");
+        let consumer = rig.consume(1, 1);
+        rig.settle(consumer, outcome, &[0]);
+        assert_eq!(rig.delivered(), "a b");
+        let info = rig.machine.info();
+        assert_eq!((info.ready, info.unacked, info.waiting), (1, 1, 1));
+        assert_eq!(rig.machine.next_deadline(), Some(1100));
+        rig.at(1099);
+        assert_eq!(rig.machine.info().waiting, 1);
+        rig.at(1100);
+        assert_eq!((rig.machine.info().waiting, rig.machine.info().ready), (0, 2));
+        rig.settle(consumer, Settle::Ack, &[1]);
+        assert_eq!(rig.delivered(), "a!", "it is back in front of the others");
+        rig.settle(consumer, outcome, &[2]);
+        assert_eq!(rig.machine.next_deadline(), Some(2100), "the second time it waits for longer");
+    }
+}
+
+#[test]
+fn a_message_that_came_back_too_often_is_dead() {
+    let mut rig = Rig::new(retrying("100ms", Some(2)));
+    rig.publish("a");
+    let consumer = rig.consume(1, 0);
+    for (delivery, now_ms) in [(0, 1100), (1, 1200)] {
+        rig.settle(consumer, Settle::Requeue, &[delivery]);
+        rig.at(now_ms);
+    }
+    assert_eq!((rig.delivered().as_str(), rig.dead().as_str()), ("a a! a!", ""));
+    rig.settle(consumer, Settle::Requeue, &[2]);
+    assert_eq!(rig.dead(), "a:delivery_limit");
+    assert_eq!(rig.machine.info(), Info { consumers: 1, ..Info::default() });
+}
+
+#[test]
+fn without_a_delay_a_retry_limit_counts_all_returns() {
+    let mut rig = Rig::new(Config { retry_limit: Some(0), dead_letters: true, ..durable() });
+    rig.publish("a");
+    let consumer = rig.consume(1, 0);
+    rig.settle(consumer, Settle::Requeue, &[0]);
+    assert_eq!(rig.dead(), "a:delivery_limit");
+}
+
+#[test]
+fn what_a_lost_consumer_held_counts_and_is_ready_at_once() {
+    let mut rig = Rig::new(retrying("1h", Some(1)));
+    rig.publish("a");
+    for _ in 0..2 {
+        let consumer = rig.consume(1, 0);
+        rig.machine.drop_consumer(rig.meta, consumer, &mut rig.world);
+    }
+    assert_eq!((rig.delivered().as_str(), rig.dead().as_str()), ("a a!", "a:delivery_limit"));
+}
+
+#[test]
+fn counts_and_waits_survive_a_restart() {
+    let mut rig = Rig::new(retrying("1s", Some(2)));
+    rig.publish("a b");
+    let consumer = rig.consume(1, 0);
+    rig.settle(consumer, Settle::Requeue, &[0]);
+    assert_eq!(rig.world.returned.get(&0), Some(&(1, 2000)));
+
+    let stored = std::mem::take(&mut rig.world);
+    let mut rig = Rig { machine: Machine::new(retrying("1s", Some(2))), ..rig };
+    rig.world.stored = stored.stored;
+    rig.world.returned = stored.returned;
+    let paged = Paged { from: 0, upto: 2, count: 2, body_bytes: 2 };
+    rig.machine.recover(0, paged, 2, 2);
+    let consumer = rig.consume(1, 0);
+    rig.answer_loads();
+    assert_eq!(rig.delivered(), "b!");
+    assert_eq!((rig.machine.info().waiting, rig.machine.info().ready), (1, 0));
+    rig.at(2000);
+    assert_eq!(rig.delivered(), "a!");
+    rig.settle(consumer, Settle::Requeue, &[1]);
+    rig.at(3000);
+    rig.settle(consumer, Settle::Requeue, &[2]);
+    assert_eq!(rig.dead(), "a:delivery_limit", "the return before the restart counted");
+}
+
+#[test]
+fn waiting_messages_that_are_stored_need_no_memory_for_their_bodies() {
+    let mut rig = Rig::new(retrying("1s", None));
+    rig.publish("a b");
+    let consumer = rig.consume(1, 0);
+    assert_eq!(rig.delivered(), "a b");
+    rig.meta.tight = true;
+    rig.settle(consumer, Settle::Requeue, &[0, 1]);
+    assert!(rig.machine.waiting.values().all(|entry| entry.message.is_none()));
+    rig.at(2000);
+    rig.answer_loads();
+    assert_eq!(rig.delivered(), "a! b!");
+    assert_eq!(rig.machine.waiting_bytes, 0);
+}
+
+#[test]
+fn purging_drops_waiting_messages_too() {
+    let mut rig = Rig::new(retrying("1s", None));
+    rig.publish("a b");
+    let consumer = rig.consume(1, 1);
+    rig.settle(consumer, Settle::Requeue, &[0]);
+    rig.settle(consumer, Settle::Requeue, &[1]);
+    assert_eq!(rig.machine.purge(&mut rig.world), 2);
+    assert!(rig.world.stored.is_empty() && rig.machine.waiting.is_empty());
+    assert_eq!(rig.machine.resident_bytes(), 0);
+}
+
+// ---- expiry ----------------------------------------------------------------------------------------------------
+
+/// Persistent, and to live so many milliseconds.
+fn living(ms: u64) -> Vec<u8> {
+    let mut raw = Vec::new();
+    let expiration = (ms > 0).then(|| ms.to_string());
+    leveret_protocol::properties::Properties { delivery_mode: Some(2), expiration, ..Default::default() }
+        .encode(&mut raw);
+    raw
+}
+
+/// A queue without consumers; each message is a body and how long it lives.
+fn expiring(expires_anywhere: bool, messages: &[(&str, u64)]) -> Rig {
+    let mut rig = Rig::new(Config { expires_anywhere, dead_letters: true, ..durable() });
+    for (body, ms) in messages {
+        rig.publish_with(body, &living(*ms));
+    }
+    rig
+}
+
+#[test]
+fn messages_expire_wherever_they_stand() {
+    let mut rig = expiring(true, &[("a", 0), ("b", 50), ("c", 300), ("d", 20), ("e", 50)]);
+    assert_eq!(rig.machine.next_deadline(), Some(1020));
+    rig.at(1020);
+    assert_eq!(rig.dead(), "d:expired");
+    rig.at(1050);
+    assert_eq!(rig.dead(), "b:expired e:expired");
+    assert_eq!((rig.machine.ready(), rig.machine.next_deadline()), (2, Some(1300)));
+    rig.consume(1, 0);
+    assert_eq!(rig.delivered(), "a c");
+    assert_eq!(rig.machine.next_deadline(), None, "what is held does not expire");
+}
+
+#[test]
+fn messages_expire_at_the_front_only_where_that_was_asked_for() {
+    let mut rig = expiring(false, &[("a", 300), ("b", 50)]);
+    assert_eq!(rig.machine.next_deadline(), Some(1300));
+    rig.at(1200);
+    assert_eq!((rig.dead().as_str(), rig.machine.ready()), ("", 2));
+    rig.at(1300);
+    assert_eq!(rig.dead(), "a:expired b:expired");
+}
+
+#[test]
+fn many_messages_that_expire_in_the_middle_go_at_once() {
+    let mut rig = expiring(true, &[("first", 0)]);
+    for at in 0..100 {
+        rig.publish_with("even", &living(0));
+        rig.publish_with("odd", &living(100 - at % 7));
+    }
+    rig.at(1100);
+    assert_eq!((rig.world.dead.len(), rig.machine.ready()), (100, 101));
+    assert!(rig.world.dead.iter().all(|(body, _)| body == "odd"));
+    assert_eq!(rig.machine.next_deadline(), None);
+}
+
+#[test]
+fn a_returned_message_expires_in_its_place() {
+    let mut rig = expiring(true, &[("a", 0), ("b", 50)]);
+    let consumer = rig.consume(1, 2);
+    rig.machine.cancel(consumer, &mut rig.world);
+    rig.settle(consumer, Settle::Requeue, &[0, 1]);
+    rig.at(1050);
+    assert_eq!((rig.dead().as_str(), rig.machine.ready()), ("b:expired", 1));
+}
+
+#[test]
+fn messages_on_disk_expire_too() {
+    let mut rig = Rig::new(Config { dead_letters: true, ..durable() });
+    rig.meta.window_bytes = 1;
+    for (body, ms) in [("a", 0), ("b", 0), ("c", 50), ("d", 0), ("e", 80)] {
+        rig.publish_with(body, &living(ms));
+    }
+    assert_eq!(rig.machine.info().paged, 4);
+    assert_eq!(rig.machine.next_deadline(), Some(1050));
+    rig.at(1049);
+    assert!(rig.world.looks.is_empty(), "nobody looks before something is over");
+    rig.at(1050);
+    assert_eq!(rig.world.looks.len(), 1);
+    rig.answer_looks();
+    assert_eq!((rig.dead().as_str(), rig.machine.ready(), rig.machine.info().paged), ("c:expired", 4, 3));
+    assert_eq!(rig.machine.next_deadline(), Some(1080));
+
+    // A read that began before the store was told brings the dead one again.
+    rig.meta.window_bytes = 1 << 20;
+    rig.deliver();
+    assert!(rig.world.stored.contains_key(&(0, 2)), "dead letters are settled once they are safe");
+    rig.machine.told(0, 2);
+    rig.answer_loads();
+    rig.consume(1, 0);
+    assert_eq!(rig.delivered(), "a b d e");
+    assert_eq!(rig.machine.info().ready, 0);
+}
+
+#[test]
+fn messages_expire_after_a_restart_without_being_read_into_memory() {
+    let mut rig = expiring(true, &[("a", 0), ("b", 500), ("c", 20), ("d", 500)]);
+    let (stored, expires) = (std::mem::take(&mut rig.world.stored), std::mem::take(&mut rig.world.expires));
+    let mut rig = Rig::new(Config { dead_letters: true, ..durable() });
+    (rig.world.stored, rig.world.expires) = (stored, expires);
+    rig.machine.recover(0, Paged { from: 0, upto: 4, count: 4, body_bytes: 4 }, 4, 0);
+    rig.meta.now_ms = 1100;
+    rig.machine.look_for_expired(rig.meta, &mut rig.world);
+    rig.answer_looks();
+    assert_eq!(rig.dead(), "c:expired");
+    assert_eq!((rig.machine.info().paged, rig.machine.next_deadline()), (3, Some(1500)));
+    rig.meta.now_ms = 1500;
+    rig.machine.look_for_expired(rig.meta, &mut rig.world);
+    rig.answer_looks();
+    assert_eq!((rig.dead().as_str(), rig.machine.ready()), ("b:expired d:expired", 1));
+    assert_eq!(rig.machine.next_deadline(), None);
 }
