@@ -204,7 +204,8 @@ pub fn exchanges(broker: &Broker, vhost: Option<&str>) -> Vec<Exchange> {
     for vhost in asked_for(broker, vhost) {
         let topology = vhost.topology();
         exchanges.extend(topology.exchanges().map(|definition| {
-            view_exchange(vhost.name(), definition, topology.applied_to_exchange(&definition.name))
+            let applied = topology.applied_to_exchange(&definition.name);
+            view_exchange(broker, vhost.name(), definition, applied)
         }));
     }
     exchanges
@@ -214,7 +215,8 @@ pub fn exchanges(broker: &Broker, vhost: Option<&str>) -> Vec<Exchange> {
 pub fn exchange(broker: &Broker, vhost: &str, name: &str) -> Option<Exchange> {
     let vhost = broker.vhost(vhost)?;
     let topology = vhost.topology();
-    Some(view_exchange(vhost.name(), topology.exchange(name)?, topology.applied_to_exchange(name)))
+    let applied = topology.applied_to_exchange(name);
+    Some(view_exchange(broker, vhost.name(), topology.exchange(name)?, applied))
 }
 
 /// Bindings, those of the default exchange included.
@@ -610,11 +612,15 @@ fn message_stats(counters: Counters, rates: &[f64; QUEUE_FIGURES]) -> MessageSta
 }
 
 fn view_exchange(
+    broker: &Broker,
     vhost: &str,
     definition: &leveret_core::vhost::ExchangeDefinition,
     applied: Option<&Applied>,
 ) -> Exchange {
+    // Only delayed exchanges have a uid.
+    let delayed = (definition.uid != 0).then(|| broker.delayed_exchange(definition.uid)).flatten();
     Exchange {
+        messages_delayed: delayed.map(|exchange| exchange.held().messages),
         name: definition.name.clone(),
         vhost: vhost.to_owned(),
         kind: definition.kind.name().to_owned(),

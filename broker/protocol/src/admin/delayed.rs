@@ -38,3 +38,12 @@ pub struct DelayedMessage {
     /// True when `payload` is only the beginning.
     pub truncated: bool,
 }
+
+/// `DELETE /api/exchanges/{vhost}/{exchange}/delayed`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct DelayedPurged {
+    /// How many messages were dropped.
+    pub purged: u64,
+}

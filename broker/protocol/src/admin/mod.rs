@@ -356,6 +356,9 @@ pub struct Exchange {
     pub policy: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_stats: Option<ExchangeStats>,
+    /// Messages that wait for their time in a delayed exchange.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages_delayed: Option<u64>,
     pub user_who_performed_action: String,
 }
 

@@ -12,6 +12,7 @@ mod cluster;
 mod connections;
 mod consumers;
 mod definitions;
+mod delayed;
 mod exchanges;
 mod health;
 mod limits;
@@ -71,6 +72,7 @@ pub fn table() -> Vec<Route> {
         channels::routes,
         consumers::routes,
         exchanges::routes,
+        delayed::routes,
         bindings::routes,
         queues::routes,
         definitions::routes,

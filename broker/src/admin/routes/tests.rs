@@ -1,5 +1,6 @@
 //! The admin listener over real sockets, with a broker of its own behind it.
 
+mod delayed;
 mod objects;
 mod people;
 mod policies;
