@@ -9,8 +9,11 @@
 //!
 //! Everything in `head` lies before everything that is paged. Once something is paged, new messages are paged too,
 //! until the page has been read back: so order needs no merging, and memory does not grow with the backlog.
+//!
+//! A message can be taken out of the middle, from memory or from the page. What is taken from the page is remembered
+//! until the page has been read past it: a load may be under way that still finds it in the store.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use super::expiry::{Expiry, Run};
@@ -57,6 +60,8 @@ pub struct Paged {
 pub struct Lane {
     head: VecDeque<Entry>,
     paged: Paged,
+    /// Positions in the page that were taken out of it.
+    holes: Holes,
     next_position: u64,
     resident_bytes: usize,
     body_bytes: u64,
@@ -148,6 +153,77 @@ impl Lane {
         Some(entry)
     }
 
+    /// Takes messages out wherever they are, given as rising positions with the sizes of their bodies, which the lane does
+    /// not know of those in the page. Their copies in the store stay. Those that are not here are passed over.
+    ///
+    /// In the page, a position has to be that of a message which the store had while it was paged.
+    pub fn take_at(&mut self, wanted: &[(u64, u32)]) -> Vec<Entry> {
+        let mut taken = Vec::with_capacity(wanted.len());
+        let in_head = match self.head.back() {
+            Some(back) => wanted.partition_point(|(position, _)| *position <= back.position),
+            None => 0,
+        };
+        let (mut from_head, from_page) = wanted.split_at(in_head);
+        while let (Some((position, _)), Some(front)) = (from_head.first(), self.head.front()) {
+            if *position == front.position {
+                taken.extend(self.pop_front());
+            } else if *position > front.position {
+                break;
+            }
+            from_head = &from_head[1..];
+        }
+        if let Some((first, _)) = from_head.first() {
+            let start = self.head.partition_point(|entry| entry.position < *first);
+            let mut tail = self.head.split_off(start);
+            tail.retain(|entry| {
+                let is_wanted =
+                    from_head.binary_search_by_key(&entry.position, |(position, _)| *position).is_ok();
+                if is_wanted {
+                    self.resident_bytes -= entry.resident_bytes();
+                    self.body_bytes -= u64::from(entry.body_bytes);
+                    taken.push(entry.clone());
+                }
+                !is_wanted
+            });
+            self.head.append(&mut tail);
+        }
+        if self.head.is_empty() {
+            self.expiry.emptied();
+        }
+        for &(position, body_bytes) in from_page {
+            if !self.is_in_page(position) {
+                continue;
+            }
+            self.holes.insert(position);
+            self.paged.count -= 1;
+            self.paged.body_bytes = self.paged.body_bytes.saturating_sub(u64::from(body_bytes));
+            self.body_bytes = self.body_bytes.saturating_sub(u64::from(body_bytes));
+            taken.push(Entry {
+                position,
+                message: None,
+                expires_at_ms: 0,
+                body_bytes,
+                delivery_count: 0,
+                redelivered: false,
+                stored: true,
+            });
+        }
+        self.close_empty_page();
+        taken
+    }
+
+    /// Puts back what [`Lane::take_at`] took, each message with its body.
+    pub fn give_back(&mut self, entry: Entry) {
+        let was_paged = self.paged.count > 0 && entry.position >= self.paged.from;
+        if was_paged && self.holes.remove(entry.position) {
+            self.paged.count += 1;
+            self.paged.body_bytes += u64::from(entry.body_bytes);
+            self.body_bytes += u64::from(entry.body_bytes);
+        } else {
+            self.put_back(entry);
+        }
+    }
+
     /// Which positions to read from disk now, if any: bodies missing at the front, or the page when the window
     /// is less than half full. At most one load is under way; [`Lane::loaded`] ends it.
     pub fn wants_load(&mut self, window_bytes: usize) -> Option<(u64, u64)> {
@@ -187,6 +263,9 @@ impl Lane {
                 continue;
             }
             if self.paged.count > 0 && entry.position >= self.paged.from {
+                if self.holes.contains(entry.position) {
+                    continue;
+                }
                 self.paged.count -= 1;
                 self.paged.body_bytes = self.paged.body_bytes.saturating_sub(u64::from(entry.body_bytes));
                 self.paged.from = entry.position + 1;
@@ -211,10 +290,11 @@ impl Lane {
         }
         if self.paged.from >= self.paged.upto {
             // The page is read. A count left over would mean that the store held less than it was given.
-            self.body_bytes = self.body_bytes.saturating_sub(self.paged.body_bytes);
-            self.paged = Paged { from: self.paged.upto, upto: self.paged.upto, count: 0, body_bytes: 0 };
+            self.paged.count = 0;
         }
         self.expiry.paged_in(self.paged.from);
+        self.holes.forget_below(self.paged.from);
+        self.close_empty_page();
         // Entries whose body the store no longer has cannot be delivered.
         while self.head.front().is_some_and(|entry| entry.message.is_none() && entry.position < upto) {
             self.pop_front();
@@ -228,6 +308,7 @@ impl Lane {
         self.expiry.cleared();
         self.resident_bytes = 0;
         self.body_bytes = 0;
+        self.holes = Holes::default();
         let paged = std::mem::take(&mut self.paged);
         (paged.count > 0).then_some(paged)
     }
@@ -291,7 +372,8 @@ impl Lane {
         let mut found = Vec::new();
         for entry in expired {
             if self.paged.count > 0 && entry.position >= self.paged.from {
-                if entry.position < self.paged.upto && self.expiry.bury(entry.position) {
+                if self.is_in_page(entry.position) && self.expiry.bury(entry.position) {
+                    self.holes.insert(entry.position);
                     let body_bytes = u64::from(entry.body_bytes);
                     self.paged.count -= 1;
                     self.paged.body_bytes = self.paged.body_bytes.saturating_sub(body_bytes);
@@ -306,9 +388,7 @@ impl Lane {
                 found.push(Entry { message: here.message.or(entry.message), ..here });
             }
         }
-        if self.paged.count == 0 {
-            self.expiry.cleared();
-        }
+        self.close_empty_page();
         self.expiry.looked(upto, runs, self.paged.from);
         found
     }
@@ -350,6 +430,27 @@ impl Lane {
         &self.paged
     }
 
+    /// The entries in memory at and above a position, in order.
+    pub fn iter_from(&self, position: u64) -> impl Iterator<Item = &Entry> {
+        self.head.range(self.head.partition_point(|entry| entry.position < position)..)
+    }
+
+    /// The entry of a message in memory.
+    pub fn find(&self, position: u64) -> Option<&Entry> {
+        self.head.get(self.head.binary_search_by_key(&position, |entry| entry.position).ok()?)
+    }
+
+    /// True when a message at this position, if there was one, is in the page.
+    pub fn is_in_page(&self, position: u64) -> bool {
+        let paged = &self.paged;
+        paged.count > 0 && (paged.from..paged.upto).contains(&position) && !self.holes.contains(position)
+    }
+
+    /// Above every position in use.
+    pub fn next_position(&self) -> u64 {
+        self.next_position
+    }
+
     /// The entries in memory, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.head.iter()
@@ -359,6 +460,44 @@ impl Lane {
     pub fn shrink(&mut self) {
         if self.head.capacity() > 1024 && self.head.len() < self.head.capacity() / 8 {
             self.head.shrink_to(self.head.len() * 2);
+        }
+    }
+
+    fn close_empty_page(&mut self) {
+        if self.paged.count == 0 {
+            self.body_bytes = self.body_bytes.saturating_sub(self.paged.body_bytes);
+            self.paged = Paged { from: self.paged.upto, upto: self.paged.upto, count: 0, body_bytes: 0 };
+            self.holes = Holes::default();
+            self.expiry.cleared();
+        }
+    }
+}
+
+/// A set of positions, a bit each where they lie together.
+#[derive(Debug, Default)]
+struct Holes(BTreeMap<u64, u64>);
+
+impl Holes {
+    fn insert(&mut self, position: u64) {
+        *self.0.entry(position / 64).or_default() |= 1 << (position % 64);
+    }
+
+    fn remove(&mut self, position: u64) -> bool {
+        let was_here = self.contains(position);
+        if let Some(word) = self.0.get_mut(&(position / 64)) {
+            *word &= !(1 << (position % 64));
+        }
+        was_here
+    }
+
+    fn contains(&self, position: u64) -> bool {
+        !self.0.is_empty()
+            && self.0.get(&(position / 64)).is_some_and(|word| word >> (position % 64) & 1 == 1)
+    }
+
+    fn forget_below(&mut self, position: u64) {
+        while let Some(first) = self.0.first_entry().filter(|first| *first.key() < position / 64) {
+            first.remove();
         }
     }
 }
@@ -381,6 +520,11 @@ mod tests {
 
     fn positions(lane: &Lane) -> Vec<u64> {
         lane.iter().map(|entry| entry.position).collect()
+    }
+
+    fn load(lane: &mut Lane, positions: Range<u64>) {
+        let upto = positions.end;
+        lane.loaded(positions.map(|position| (entry(position), 0)), upto, &mut Vec::new());
     }
 
     #[test]
@@ -427,6 +571,70 @@ mod tests {
         lane.loaded([(entry(2), 0), (entry(3), 0)].into_iter(), 4, &mut Vec::new());
         assert!(lane.iter().all(|entry| entry.message.is_some()));
         assert_eq!(positions(&lane), [2, 3, 7]);
+    }
+
+    #[test]
+    fn messages_are_taken_out_of_the_middle_in_memory_and_on_disk() {
+        let mut lane = Lane::default();
+        (0..5).for_each(|position| lane.push_back(entry(position)));
+        (5..10).for_each(|position| lane.push_paged(position, 4, 0));
+        let mut take = |wanted: &[u64]| -> Vec<u64> {
+            let wanted: Vec<_> = wanted.iter().map(|position| (*position, 4)).collect();
+            let taken = lane.take_at(&wanted).iter().map(|entry| entry.position).collect();
+            assert_eq!(lane.body_bytes(), lane.len() * 4);
+            taken
+        };
+        assert_eq!(take(&[0, 1, 3, 6, 8]), [0, 1, 3, 6, 8]);
+        assert_eq!(take(&[0, 3, 4, 6, 8, 11]), [4], "what is gone is not taken twice");
+        assert_eq!((lane.len(), positions(&lane)), (4, vec![2]));
+        assert!(lane.is_in_page(7) && !lane.is_in_page(8) && !lane.is_in_page(2));
+        // A load that was under way still finds them.
+        assert_eq!(lane.wants_load(usize::MAX), Some((5, 10)));
+        load(&mut lane, 5..8);
+        assert_eq!(positions(&lane), [2, 5, 7]);
+        load(&mut lane, 8..10);
+        assert_eq!((lane.len(), positions(&lane)), (4, vec![2, 5, 7, 9]));
+    }
+
+    #[test]
+    fn a_page_ends_when_all_of_it_was_taken() {
+        let mut lane = Lane::default();
+        (0..3).for_each(|position| lane.push_paged(position, 4, 0));
+        assert_eq!(lane.take_at(&[(0, 4), (1, 4), (2, 4)]).len(), 3);
+        assert!(lane.is_empty() && lane.has_room(1));
+        load(&mut lane, 0..3);
+        assert!(lane.is_empty());
+        assert_eq!((lane.body_bytes(), lane.resident_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_message_expires_on_disk_or_is_taken_but_not_both() {
+        let mut lane = Lane::default();
+        (0..4).for_each(|position| lane.push_paged(position, 4, 0));
+        assert_eq!(lane.take_at(&[(1, 4)]).len(), 1);
+        let found = lane.looked([entry(1), entry(2)].into_iter(), 4, Vec::new());
+        assert_eq!(found.iter().map(|entry| entry.position).collect::<Vec<_>>(), [2]);
+        lane.told(2);
+        assert!(lane.take_at(&[(1, 4), (2, 4)]).is_empty());
+        load(&mut lane, 0..4);
+        assert_eq!((positions(&lane), lane.body_bytes()), (vec![0, 3], 8));
+    }
+
+    #[test]
+    fn what_was_taken_can_be_given_back() {
+        let mut lane = Lane::default();
+        (0..4).for_each(|position| lane.push_back(entry(position)));
+        (4..8).for_each(|position| lane.push_paged(position, 4, 0));
+        let taken = lane.take_at(&[(1, 4), (5, 4), (6, 4)]);
+        lane.give_back(Entry { message: taken[0].message.clone(), ..taken[0].clone() });
+        lane.give_back(taken[1].clone());
+        assert_eq!((positions(&lane), lane.len()), (vec![0, 1, 2, 3], 7));
+        assert!(lane.is_in_page(5) && !lane.is_in_page(6));
+        // The page was read meanwhile: it goes to its place in memory.
+        load(&mut lane, 4..8);
+        lane.give_back(entry(6));
+        assert_eq!(positions(&lane), (0..8).collect::<Vec<_>>());
+        assert_eq!(lane.body_bytes(), 32);
     }
 
     #[test]

@@ -191,6 +191,8 @@ pub struct Info {
     pub paged: u64,
     /// Returned messages that are not ready yet.
     pub waiting: u64,
+    /// Nothing is handed out.
+    pub paused: bool,
 }
 
 /// One queue.
@@ -357,7 +359,7 @@ impl Machine {
             self.end_waits(meta.now_ms);
         }
         self.expire(meta.now_ms, effects);
-        let Some(lane) = self.next_lane() else { return GetOutcome::Empty };
+        let Some(lane) = self.next_lane().filter(|_| !self.paused) else { return GetOutcome::Empty };
         match self.lanes[lane].front() {
             Some(entry) if entry.message.is_some() => {}
             Some(entry) => return GetOutcome::NotLoaded(lane as u8, entry.position..entry.position + 1),
@@ -599,9 +601,31 @@ impl Machine {
         }
     }
 
-    /// Stops or resumes handing out. Call [`Machine::deliver`] afterwards.
+    /// Stops or resumes handing out, to consumers and by gets. Call [`Machine::deliver`] afterwards.
     pub fn pause(&mut self, paused: bool) {
         self.paused = paused;
+    }
+
+    /// True for a message of before the last restart that may have been delivered then.
+    pub fn was_delivered(&self, lane: u8, position: u64) -> bool {
+        self.marks.get(usize::from(lane)).is_some_and(|mark| position < mark.recovered)
+    }
+
+    /// Takes ready messages of a lane out of the queue wherever they are, given as rising positions with the sizes of
+    /// their bodies; see [`Lane::take_at`]. Either the store is told that they are settled, or they are given back.
+    /// Call [`Machine::deliver`] afterwards.
+    pub fn take_ready(&mut self, lane: u8, wanted: &[(u64, u32)]) -> Vec<Entry> {
+        let taken = self.lanes.get_mut(usize::from(lane)).map_or_else(Vec::new, |lane| lane.take_at(wanted));
+        self.ready -= taken.len() as u64;
+        taken
+    }
+
+    /// Puts back what [`Machine::take_ready`] took, each message with its body.
+    pub fn give_back(&mut self, lane: u8, entry: Entry) {
+        if let Some(lane) = self.lanes.get_mut(usize::from(lane)) {
+            lane.give_back(entry);
+            self.ready += 1;
+        }
     }
 
     /// Tells the store exactly what was delivered; before a clean stop.
@@ -659,6 +683,7 @@ impl Machine {
             resident_bytes: self.resident_bytes() as u64,
             paged: self.lanes.iter().map(|lane| lane.paged().count).sum(),
             waiting: self.waiting.len() as u64,
+            paused: self.paused,
         }
     }
 
@@ -683,6 +708,11 @@ impl Machine {
         self.consumers.find(connection, key)
     }
 
+    /// The consumer, or holder of messages, in a slot.
+    pub fn consumer(&self, slot: u32) -> Option<&Consumer> {
+        self.consumers.get(slot)
+    }
+
     /// All consumers and holders of messages, with their slots.
     pub fn consumers(&self) -> impl Iterator<Item = (u32, &Consumer)> {
         self.consumers.iter()
@@ -691,6 +721,16 @@ impl Machine {
     /// True when this consumer is the one being served, or all are.
     pub fn is_active(&self, consumer: u32) -> bool {
         self.consumers.is_active(consumer)
+    }
+
+    /// The lanes, by priority.
+    pub fn lanes(&self) -> &[Lane] {
+        &self.lanes
+    }
+
+    /// Delivered messages that are not settled, from a delivery id on.
+    pub fn unacked_from(&self, id: u64) -> impl Iterator<Item = (u64, &Held)> {
+        self.outstanding.iter_from(id)
     }
 
     /// Ready messages that are in memory, by lane and in order.

@@ -13,7 +13,7 @@ pub mod retry;
 
 pub use consumers::{ConnectionId, Consumer, Subscription};
 pub use expiry::{RUN_POSITIONS, Run};
-pub use lane::{Entry, Paged};
+pub use lane::{Entry, Lane, Paged};
 pub use machine::{
     Config, DeadReason, Effects, GetOutcome, Info, LoadedMessage, Machine, Meta, Overflow, Published, Refused,
 };

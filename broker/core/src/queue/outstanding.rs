@@ -102,6 +102,17 @@ impl Outstanding {
         }
     }
 
+    /// The deliveries at and above an id, in rising order.
+    pub fn iter_from(&self, id: u64) -> impl Iterator<Item = (u64, &Held)> {
+        let start = id.saturating_sub(self.base).min(self.ring.len() as u64) as usize;
+        let ring = self.ring.range(start..).enumerate();
+        let first = self.base + start as u64;
+        self.stragglers
+            .range(id..)
+            .map(|(id, held)| (*id, held))
+            .chain(ring.filter_map(move |(at, held)| Some((first + at as u64, held.as_ref()?))))
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.live

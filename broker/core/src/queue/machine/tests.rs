@@ -726,3 +726,46 @@ fn messages_expire_after_a_restart_without_being_read_into_memory() {
     assert_eq!((rig.dead().as_str(), rig.machine.ready()), ("b:expired d:expired", 1));
     assert_eq!(rig.machine.next_deadline(), None);
 }
+
+// ---- the middle, and pauses --------------------------------------------------------------------------------------
+
+#[test]
+fn a_paused_queue_takes_messages_in_and_hands_none_out() {
+    let mut rig = Rig::new(durable());
+    rig.consume(1, 0);
+    rig.machine.pause(true);
+    rig.publish("a b");
+    assert_eq!((rig.delivered().as_str(), rig.machine.ready()), ("", 2));
+    let slot = rig.machine.getter(ConnectionId(1), ConsumerKey(9));
+    assert!(matches!(rig.machine.get(rig.meta, slot, true, &mut rig.world), GetOutcome::Empty));
+    rig.machine.pause(false);
+    rig.deliver();
+    assert_eq!(rig.delivered(), "a b");
+}
+
+#[test]
+fn a_paused_queue_lets_its_messages_expire() {
+    let mut rig = Rig::new(Config { message_ttl_ms: Some(50), dead_letters: true, ..durable() });
+    rig.machine.pause(true);
+    rig.publish("a");
+    rig.meta.now_ms = 1050;
+    rig.deliver();
+    assert_eq!(rig.world.dead, [("a".to_owned(), DeadReason::Expired)]);
+}
+
+#[test]
+fn messages_taken_from_the_middle_are_not_delivered() {
+    let mut rig = Rig::new(durable());
+    rig.meta.window_bytes = 300;
+    rig.publish("a b c d e f g h");
+    assert!(rig.machine.info().paged >= 4);
+    let taken = rig.machine.take_ready(0, &[(1, 1), (2, 1), (6, 1), (100, 1)]);
+    assert_eq!(taken.iter().map(|entry| entry.position).collect::<Vec<_>>(), [1, 2, 6]);
+    assert_eq!(rig.machine.ready(), 5);
+    let c = rig.world.stored.get(&(0, 2)).cloned();
+    rig.machine.give_back(0, Entry { message: c, ..taken[1].clone() });
+    rig.consume(1, 0);
+    rig.answer_loads();
+    assert_eq!(rig.delivered(), "a c d e f h", "the store still has what was taken from the page");
+    assert_eq!(rig.machine.ready(), 0);
+}
