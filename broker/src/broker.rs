@@ -40,6 +40,7 @@ use crate::delayed::DelayedExchange;
 use crate::history::{self, History};
 use crate::metrics::Metrics;
 use crate::net::{listener, tls};
+use crate::operations::Operations;
 use crate::outbox::Notice;
 use crate::queue_host::Shared;
 use crate::replies::Replies;
@@ -70,6 +71,7 @@ pub struct Broker {
     replies: Replies,
     metrics: Metrics,
     history: History,
+    operations: Operations,
     alarms: Alarms,
     session_config: RwLock<Arc<SessionConfig>>,
     /// Set once it serves.
@@ -179,6 +181,7 @@ impl Broker {
             replies: Replies::default(),
             metrics: Metrics::default(),
             history: History::default(),
+            operations: Operations::new(),
             alarms,
             session_config: RwLock::new(session_config),
             listeners: OnceLock::new(),
@@ -282,6 +285,11 @@ impl Broker {
     /// How figures rose lately.
     pub fn history(&self) -> &History {
         &self.history
+    }
+
+    /// Work on queues' messages that goes on in the background.
+    pub fn operations(&self) -> &Operations {
+        &self.operations
     }
 
     pub fn alarms(&self) -> &Alarms {

@@ -35,6 +35,13 @@ pub struct Dead {
     pub reason: DeadReason,
 }
 
+impl Dead {
+    /// False for a message that a full queue refused: it has no place in the queue.
+    pub fn was_queued(&self) -> bool {
+        self.position != u64::MAX
+    }
+}
+
 /// Sends on what died in `source`, and what dies of that. No lock may be held.
 #[cold]
 pub fn send_on(source: Arc<QueueCell>, dead: Vec<Dead>) {

@@ -616,7 +616,7 @@ impl Host for ConnectionHost {
                 describe(&cell)
             )));
         }
-        let got = cell.get(self.id, key, no_ack);
+        let got = cell.get(self.id, channel, key, no_ack);
         if got.is_none() {
             self.metrics().get_empty.fetch_add(1, Ordering::Relaxed);
         }

@@ -4,6 +4,7 @@
 //! connection that got something, once. Deliveries are appended to mailboxes while the lock is held; otherwise two
 //! submitters could reorder a consumer's messages.
 
+mod browse;
 mod pending;
 
 use std::ops::Range;
@@ -30,6 +31,7 @@ use crate::store::{
     RecoveredLane, Returned, Store, Wake,
 };
 
+pub use browse::{Holder, Look, Place, Seen, StoreFailed};
 use pending::{PendingBuffer, PendingMessage};
 
 /// A message on its way into a queue, with what its publisher needs to know about it.
@@ -98,6 +100,8 @@ pub struct Link {
 struct State {
     machine: Machine,
     links: Vec<Option<LinkState>>,
+    /// By slot, the channel of those that hold messages by gets.
+    getter_channels: Vec<u16>,
     pending: PendingBuffer,
     counters: Counters,
     /// Slots with staged deliveries.
@@ -228,6 +232,7 @@ impl QueueCell {
         let state = State {
             machine,
             links: Vec::new(),
+            getter_channels: Vec::new(),
             pending: PendingBuffer::default(),
             counters: Counters::default(),
             touched: Vec::new(),
@@ -265,7 +270,7 @@ impl QueueCell {
             || state.machine.config().message_ttl_ms.is_some();
         drop(state);
         if begins {
-            self.run(|machine, meta, _, effects| machine.deliver(meta, effects));
+            self.deliver();
         } else if self.state.lock().machine.ready() > 0 {
             self.run(|machine, meta, _, effects| machine.look_for_expired(meta, effects));
         }
@@ -409,12 +414,13 @@ impl QueueCell {
     }
 
     /// Takes one message; reads it from disk first when it has to.
-    pub fn get(&self, connection: ConnectionId, key: ConsumerKey, no_ack: bool) -> Option<Got> {
+    pub fn get(&self, connection: ConnectionId, channel: u16, key: ConsumerKey, no_ack: bool) -> Option<Got> {
         loop {
             let (outcome, ticket) = self.run_with_state(|state, meta, cell| {
                 state.used_ms = meta.now_ms;
                 let (machine, mut shell, counters) = state.split(cell);
                 let slot = machine.getter(connection, key);
+                shell.set_getter(slot as usize, channel);
                 let outcome = machine.get(meta, slot, no_ack, &mut shell);
                 if let GetOutcome::Message(delivery, _) = &outcome {
                     counters.got += u64::from(!no_ack);
@@ -553,6 +559,16 @@ impl QueueCell {
     /// Writes down exactly what was delivered, before a clean stop.
     pub fn settle_marks(&self) {
         self.run(|machine, _, _, effects| machine.settle_marks(effects));
+    }
+
+    /// Stops or resumes handing messages out, to consumers and by gets. [`QueueCell::deliver`] follows a resumption.
+    pub fn pause(&self, paused: bool) {
+        self.state.lock().machine.pause(paused);
+    }
+
+    /// Hands out what can be.
+    pub fn deliver(&self) {
+        self.run(|machine, meta, _, effects| machine.deliver(meta, effects));
     }
 
     /// The queue in numbers.
@@ -877,6 +893,7 @@ impl State {
         let shell = Shell {
             cell,
             links: &mut self.links,
+            getter_channels: &mut self.getter_channels,
             pending: &mut self.pending,
             touched: &mut self.touched,
             loads: &mut self.loads,
@@ -935,6 +952,7 @@ impl State {
 struct Shell<'a> {
     cell: &'a QueueCell,
     links: &'a mut Vec<Option<LinkState>>,
+    getter_channels: &'a mut Vec<u16>,
     pending: &'a mut PendingBuffer,
     touched: &'a mut Vec<u32>,
     loads: &'a mut Vec<(u8, Range<u64>)>,
@@ -950,6 +968,13 @@ impl Shell<'_> {
         }
         self.links[slot] =
             link.map(|link| LinkState { link, key, no_ack, staged: Vec::new(), staged_bytes: 0 });
+    }
+
+    fn set_getter(&mut self, slot: usize, channel: u16) {
+        if self.getter_channels.len() <= slot {
+            self.getter_channels.resize(slot + 1, 0);
+        }
+        self.getter_channels[slot] = channel;
     }
 }
 

@@ -1,18 +1,20 @@
 //! Kills the broker with SIGKILL while messages move from queue to queue, and counts them afterwards.
 //!
-//! A message that dies leaves its queue and enters all others that get it at once: a crash finds it in the first one, or
-//! in every other one, and only once.
+//! A message that dies, or is moved by an operator, leaves its queue and enters all others that get it at once: a crash
+//! finds it in the first one, or in every other one, and only once.
 //!
 //! There are ten times as many kills with `LEVERET_TEST_LONG` set. `LEVERET_CRASH_SEED` replays a schedule.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use leveret_protocol::method::Method;
 use leveret_protocol::table::{RawTable, Table, Value};
 use leveret_tests::{Content, RawClient, TestBroker};
+use serde_json::Value as Json;
 
 #[test]
 fn a_crash_finds_a_dead_letter_before_or_behind_its_death() {
@@ -54,6 +56,78 @@ fn a_crash_finds_a_dead_letter_before_or_behind_its_death() {
     }
     println!("{first} messages, {dead} of them dead");
     assert!(dead > 100, "the load was real");
+}
+
+#[test]
+fn a_crash_finds_a_moved_message_where_it_was_or_where_it_went() {
+    let usual = if std::env::var_os("LEVERET_TEST_LONG").is_some() { 50 } else { 6 };
+    let rounds = number("LEVERET_CRASH_ROUNDS").unwrap_or(usual);
+    let seed = number("LEVERET_CRASH_SEED").unwrap_or_else(|| u64::from(std::process::id()) * 7919);
+    println!("{rounds} kills, LEVERET_CRASH_SEED={seed}");
+    let mut broker = TestBroker::start();
+    let mut random = seed.max(1);
+    let mut client = RawClient::open(broker.amqp()).expect("connects");
+    let queues = ["moved.here", "moved.there"];
+    for queue in queues.iter().chain(&["transfer.marks", "transfer.noise"]) {
+        client.declare_queue(queue, true).expect("declares");
+    }
+    client.select_confirms().expect("confirms");
+    for number in 0..MOVED {
+        client.publish("", queues[0], &message(number)).expect("sends");
+    }
+    let mut confirmed = 0;
+    while confirmed < MOVED {
+        let frame = client.read().expect("a confirm");
+        let Ok(Method::BasicAck { delivery_tag, .. }) = frame.method() else { panic!("{frame:?}") };
+        confirmed = delivery_tag;
+    }
+    // Held back, so that a pause is seen to outlive the crash.
+    request(&broker, "PUT", &format!("queues/%2F/{}/pause", queues[0]), "");
+    let mut interrupted = 0;
+    for round in 0..rounds {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let [from, to] = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+        let body = format!("{{\"destination\": {{\"queue\": \"{}\"}}}}", queues[to]);
+        let path = format!("queues/%2F/{}/move", queues[from]);
+        let started: Json = serde_json::from_str(&request(&broker, "POST", &path, &body)).expect("JSON");
+        let deadline = Instant::now() + Duration::from_millis((random >> 33) % 120);
+        while Instant::now() < deadline {
+            std::thread::park_timeout(deadline - Instant::now());
+        }
+        broker.crash();
+        broker.restart();
+        let operation =
+            request(&broker, "GET", &format!("operations/{}", started["id"].as_str().expect("an id")), "");
+        let operation: Json = serde_json::from_str(&operation).expect("JSON");
+        assert!(operation["state"] == "interrupted" || operation["state"] == "done", "{operation}");
+        interrupted += u32::from(operation["state"] == "interrupted");
+    }
+    let mut client = RawClient::open(broker.amqp()).expect("connects");
+    let get = Method::BasicGet { queue: queues[0], no_ack: true };
+    client.send(1, &get).expect("sends");
+    let frame = client.read().expect("an answer");
+    assert!(matches!(frame.method(), Ok(Method::BasicGetEmpty { .. })), "it is still held back");
+    request(&broker, "PUT", &format!("queues/%2F/{}/resume", queues[0]), "");
+    let [here, there] = drain(broker.amqp(), queues);
+    println!("{interrupted} interrupted; {} here, {} there", here.len(), there.len());
+    assert!(here.is_disjoint(&there), "seed {seed}");
+    assert_eq!(here.len() + there.len(), MOVED as usize, "seed {seed}");
+}
+
+/// Asks the admin API for something that has to work, and returns the answer's body.
+fn request(broker: &TestBroker, method: &str, path: &str, body: &str) -> String {
+    let mut socket = TcpStream::connect(broker.admin()).expect("the admin listener is open");
+    let head = format!(
+        "{method} /api/{path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {}\r\n\
+         Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\n{body}",
+        body.len()
+    );
+    socket.write_all(head.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("an answer in text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(head.starts_with("HTTP/1.1 20"), "{method} {path}: {answer}");
+    body.to_owned()
 }
 
 fn declare(address: SocketAddr) {
@@ -195,3 +269,6 @@ fn message(number: u64) -> Content {
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
+
+/// Messages that are moved back and forth.
+const MOVED: u64 = 20_000;

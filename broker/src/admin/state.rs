@@ -459,7 +459,7 @@ fn view_queue(
         exclusive: owner.is_some(),
         arguments: arguments(&definition.arguments),
         node: node_name().to_owned(),
-        state: "running".to_owned(),
+        state: if info.paused { "paused" } else { "running" }.to_owned(),
         consumers: u16::try_from(info.consumers).unwrap_or(u16::MAX),
         consumer_utilisation: could_deliver,
         consumer_capacity: could_deliver,
@@ -481,19 +481,24 @@ fn view_queue(
     }
 }
 
+/// A channel as others refer to it. Of a connection that is just gone there is nothing to tell.
+pub fn channel_details(broker: &Broker, connection: ConnectionId, channel: u16) -> ChannelDetails {
+    let details = |info: &ConnectionInfo| ChannelDetails {
+        name: channel_name(info, channel),
+        number: channel,
+        connection_name: info.name(),
+        node: node_name().to_owned(),
+        peer_host: info.peer.ip().to_string(),
+        peer_port: info.peer.port(),
+        user: info.user.clone(),
+    };
+    broker.connections().look(connection, details).unwrap_or_default()
+}
+
 fn view_consumers(broker: &Broker, cell: &QueueCell) -> Vec<Consumer> {
     let single_active = cell.is_single_active();
     let timeout_ms = cell.config().consumer_timeout_ms.unwrap_or(0);
     let view = |consumer: ConsumerInfo| {
-        let details = |info: &ConnectionInfo| ChannelDetails {
-            name: channel_name(info, consumer.channel),
-            number: consumer.channel,
-            connection_name: info.name(),
-            node: node_name().to_owned(),
-            peer_host: info.peer.ip().to_string(),
-            peer_port: info.peer.port(),
-            user: info.user.clone(),
-        };
         let status = match (single_active, consumer.active) {
             (false, _) => "up",
             (true, true) => "single_active",
@@ -503,8 +508,7 @@ fn view_consumers(broker: &Broker, cell: &QueueCell) -> Vec<Consumer> {
         Consumer {
             consumer_tag: consumer.consumer_tag.to_string(),
             queue: QueueName { name: cell.name().to_string(), vhost: cell.vhost().to_string() },
-            // A connection that is just gone takes its consumers along in a moment.
-            channel_details: broker.connections().look(consumer.connection, details).unwrap_or_default(),
+            channel_details: channel_details(broker, consumer.connection, consumer.channel),
             ack_required: !consumer.no_ack,
             exclusive: consumer.exclusive,
             active: consumer.active,

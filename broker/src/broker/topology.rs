@@ -107,6 +107,8 @@ impl Broker {
         let loopback = self.config.loopback_users.iter().cloned();
         *self.users.write() = leveret_core::auth::Users::restore(loopback, records())?;
         *self.parameters.write() = Parameters::restore(records())?;
+        let operations = self.operations.restore(meta.iter().map(|(key, value)| (&**key, &**value)));
+        self.write_records(operations);
         let created = self.create_defaults()?;
         if !created.is_empty() {
             info!(user = self.config.default_user, "created vhost / and the default user");
@@ -167,7 +169,23 @@ impl Broker {
     ) -> Arc<QueueCell> {
         let name = definition.name.as_str().into();
         let setup = self.queue_setup(definition, options);
-        QueueCell::new(definition.uid, vhost.clone(), name, setup, self.shared.clone(), lanes)
+        let cell = QueueCell::new(definition.uid, vhost.clone(), name, setup, self.shared.clone(), lanes);
+        if definition.paused {
+            cell.pause(true);
+        }
+        cell
+    }
+
+    /// Stops or resumes handing out what is in a queue, over restarts too.
+    pub fn pause_queue(&self, vhost: &Vhost, queue: &str, paused: bool) -> Result<Ticket, Fault> {
+        let mut topology = vhost.topology_mut()?;
+        let cell = topology.accessible_queue(queue, ConnectionId(0))?.1.clone();
+        let change = topology.pause_queue(queue, paused);
+        cell.pause(paused);
+        let after = self.carry_out(change, false);
+        drop(topology);
+        cell.deliver();
+        Ok(after)
     }
 
     /// `exchange.declare`.
@@ -276,6 +294,7 @@ impl Broker {
             arguments: Table::new(),
             options: QueueOptions::default(),
             user,
+            paused: false,
         };
         self.insert_queue(vhost, &mut topology, Box::new(definition));
         info!(queue, vhost = %vhost.name, source = %source.name(), "made a queue for dead letters");

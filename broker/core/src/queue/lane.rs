@@ -82,7 +82,7 @@ impl Lane {
             return;
         }
         if anywhere {
-            let on_disk = (self.paged.count > 0).then(|| self.paged.from..self.paged.upto);
+            let on_disk = (self.paged.count > 0).then_some(self.paged.from..self.paged.upto);
             self.expiry.turn_on(on_disk);
             self.tell_expiry();
         } else {

@@ -66,6 +66,8 @@ pub struct QueueDefinition {
     pub options: QueueOptions,
     /// Who declared it.
     pub user: String,
+    /// Nothing is handed out at present.
+    pub paused: bool,
 }
 
 /// A binding that stands on its own.

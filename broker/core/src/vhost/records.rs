@@ -60,6 +60,8 @@ struct QueueRecord {
     auto_delete: bool,
     arguments: Table,
     user: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    paused: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,6 +98,7 @@ pub(crate) fn put_queue(vhost: &str, definition: &QueueDefinition) -> Record {
         auto_delete: definition.auto_delete,
         arguments: definition.arguments.clone(),
         user: definition.user.clone(),
+        paused: definition.paused,
     };
     Record::put_json(queue_key(vhost, &definition.name), VERSION, &content)
 }
@@ -163,7 +166,7 @@ fn read_exchange(key: &[u8], record: ExchangeRecord) -> Result<ExchangeDefinitio
 }
 
 fn read_queue(vhost: &str, key: &[u8], record: QueueRecord) -> Result<QueueDefinition, RecordError> {
-    let QueueRecord { uid, name, auto_delete, arguments, user } = record;
+    let QueueRecord { uid, name, auto_delete, arguments, user, paused } = record;
     let options = QueueOptions::parse(&faults::queue(&name, vhost), &arguments)
         .map_err(|fault| damaged(key, fault.text))?;
     Ok(QueueDefinition {
@@ -175,6 +178,7 @@ fn read_queue(vhost: &str, key: &[u8], record: QueueRecord) -> Result<QueueDefin
         arguments,
         options,
         user,
+        paused,
     })
 }
 

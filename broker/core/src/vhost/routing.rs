@@ -82,6 +82,21 @@ impl<H: Clone> Topology<H> {
         Some(self.route_from(index, RoutingKeys { first, more }, headers, scratch, out))
     }
 
+    /// As [`Topology::route_dead_letter`] for a message that no delayed exchange is to hold back.
+    pub fn route_at_once(
+        &self,
+        exchange: &str,
+        routing_keys: &[&str],
+        headers: RawTable<'_>,
+        scratch: &mut RouteScratch,
+        out: &mut Vec<H>,
+    ) -> Option<bool> {
+        scratch.has_waited = true;
+        let found = self.route_dead_letter(exchange, routing_keys, headers, scratch, out);
+        scratch.has_waited = false;
+        found
+    }
+
     /// As [`Topology::route`] for a message that has waited at `exchange`: nothing holds it back again.
     pub fn route_after_waiting(
         &self,

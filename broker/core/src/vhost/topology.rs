@@ -348,6 +348,7 @@ impl<H> Topology<H> {
             arguments,
             options,
             user: declarer.user.to_owned(),
+            paused: false,
         })))
     }
 
@@ -366,6 +367,21 @@ impl<H> Topology<H> {
             self.exclusive.entry(owner).or_default().push(index);
         }
         self.generation += 1;
+        change
+    }
+
+    /// Notes that nothing is handed out of a queue, or no longer. The queue itself is told by the caller.
+    pub fn pause_queue(&mut self, name: &str, paused: bool) -> Change {
+        let mut change = Change::default();
+        let queue = self.queues.index(name).and_then(|index| self.queues.at_mut(index));
+        if let Some(Queue { definition, .. }) = queue
+            && definition.paused != paused
+        {
+            definition.paused = paused;
+            if definition.durable {
+                change.records.push(records::put_queue(&self.vhost, definition));
+            }
+        }
         change
     }
 

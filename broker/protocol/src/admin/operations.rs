@@ -20,6 +20,9 @@ pub struct OperationRequest {
     pub rate: Option<u32>,
     /// Takes the history of deaths off messages that are requeued.
     pub forget_deaths: bool,
+    /// Puts messages that are requeued straight into the queue in which each died first, rather than publishing them to
+    /// the exchange again, by which other queues may get them a second time.
+    pub into_queue: bool,
 }
 
 /// Where messages are moved or copied to.
@@ -60,8 +63,23 @@ pub struct OperationPlan {
     pub selected: u64,
     /// How many go where.
     pub routes: Vec<PlannedRoute>,
+    /// How many go elsewhere, when there are too many routes to tell of each.
+    pub other: u64,
     /// Selected, but left where they are, by reason.
     pub skipped: Vec<SkippedMessages>,
+    /// False when the queue is so long that only its beginning was looked at.
+    pub complete: bool,
+}
+
+/// The answer to a request for an operation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(untagged)]
+pub enum OperationAnswer {
+    /// It goes on.
+    Started(Operation),
+    /// It was a dry run.
+    Plan(OperationPlan),
 }
 
 /// So many messages would go there.
@@ -81,7 +99,7 @@ pub struct PlannedRoute {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct SkippedMessages {
-    /// `no route`, `never died`, `gone`, `target full`: a word or two.
+    /// `no route`, `never died`, `gone`, `target full`, `write access refused`: a word or two.
     pub reason: String,
     pub messages: u64,
     /// Some of them.

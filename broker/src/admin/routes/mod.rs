@@ -17,8 +17,10 @@ mod exchanges;
 mod health;
 mod limits;
 mod logins;
+mod messages;
 mod metrics;
 mod nodes;
+mod operations;
 mod overview;
 pub(in crate::admin) mod parameters;
 mod permissions;
@@ -76,6 +78,8 @@ pub fn table() -> Vec<Route> {
         bindings::routes,
         queues::routes,
         definitions::routes,
+        messages::routes,
+        operations::routes,
         health::routes,
         metrics::routes,
         reference::routes,

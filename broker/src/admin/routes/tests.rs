@@ -1,6 +1,7 @@
 //! The admin listener over real sockets, with a broker of its own behind it.
 
 mod delayed;
+mod messages;
 mod objects;
 mod people;
 mod policies;

@@ -161,7 +161,7 @@ async fn dead_letters_of_a_queue_without_an_exchange_go_to_one_made_for_them() {
     let queue = rig.declare("q", []);
     publish(&queue, "lost");
     let reject = |queue: &QueueCell| {
-        let got = queue.get(ME, ConsumerKey(1), false).expect("a message");
+        let got = queue.get(ME, 1, ConsumerKey(1), false).expect("a message");
         let ids = std::slice::from_ref(&(got.id.0..got.id.0 + 1)).to_vec();
         queue.settle(ME, ConsumerKey(1), Settle::Reject, &ids);
     };
