@@ -66,6 +66,8 @@ pub struct Lane {
     resident_bytes: usize,
     body_bytes: u64,
     loading: bool,
+    /// Where the loads under way begin, those for `basic.get` among them.
+    loads: Vec<u64>,
     expiry: Expiry,
 }
 
@@ -241,8 +243,14 @@ impl Lane {
             _ => return None,
         };
         self.loading = true;
-        self.expiry.begin_read();
+        self.begin_load(range.0);
         Some(range)
+    }
+
+    /// Somebody loads besides [`Lane::wants_load`].
+    pub fn begin_load(&mut self, from: u64) {
+        self.loads.push(from);
+        self.expiry.begin_read();
     }
 
     /// What a load brought: entries in order, covering all that the store has in `..upto`.
@@ -255,9 +263,7 @@ impl Lane {
         upto: u64,
         aside: &mut Vec<(Entry, u64)>,
     ) {
-        if std::mem::take(&mut self.loading) {
-            self.expiry.end_read();
-        }
+        self.loading = false;
         for (entry, ready_at_ms) in entries {
             if self.expiry.is_gone(entry.position) {
                 continue;
@@ -295,9 +301,20 @@ impl Lane {
         self.expiry.paged_in(self.paged.from);
         self.holes.forget_below(self.paged.from);
         self.close_empty_page();
-        // Entries whose body the store no longer has cannot be delivered.
-        while self.head.front().is_some_and(|entry| entry.message.is_none() && entry.position < upto) {
+        // Entries whose body the store no longer has cannot be delivered. One that came back while the load was under
+        // way may lie before what was asked for.
+        let asked = self.loads.iter().copied().max().unwrap_or(u64::MAX)..upto;
+        while self
+            .head
+            .front()
+            .is_some_and(|entry| entry.message.is_none() && asked.contains(&entry.position))
+        {
             self.pop_front();
+        }
+        // Which of several loads it was does not matter: the highest start is kept to the end.
+        if let Some(lowest) = (0..self.loads.len()).min_by_key(|at| self.loads[*at]) {
+            self.loads.swap_remove(lowest);
+            self.expiry.end_read();
         }
     }
 
@@ -635,6 +652,19 @@ mod tests {
         lane.give_back(entry(6));
         assert_eq!(positions(&lane), (0..8).collect::<Vec<_>>());
         assert_eq!(lane.body_bytes(), 32);
+    }
+
+    #[test]
+    fn a_load_says_nothing_of_what_came_back_before_it() {
+        let mut lane = Lane::default();
+        lane.push_back(entry(0));
+        lane.push_paged(1, 4, 0);
+        assert_eq!(lane.wants_load(usize::MAX), Some((1, 2)));
+        assert!(lane.pop_front().is_some());
+        lane.put_back(Entry { message: None, ..entry(0) });
+        lane.loaded([(entry(1), 0)].into_iter(), 2, &mut Vec::new());
+        assert_eq!(positions(&lane), [0, 1]);
+        assert_eq!(lane.wants_load(usize::MAX), Some((0, 1)));
     }
 
     #[test]

@@ -360,13 +360,14 @@ impl Machine {
         }
         self.expire(meta.now_ms, effects);
         let Some(lane) = self.next_lane().filter(|_| !self.paused) else { return GetOutcome::Empty };
-        match self.lanes[lane].front() {
-            Some(entry) if entry.message.is_some() => {}
-            Some(entry) => return GetOutcome::NotLoaded(lane as u8, entry.position..entry.position + 1),
-            None => {
-                let paged = self.lanes[lane].paged();
-                return GetOutcome::NotLoaded(lane as u8, paged.from..paged.upto);
-            }
+        let missing = match self.lanes[lane].front() {
+            Some(entry) if entry.message.is_some() => None,
+            Some(entry) => Some(entry.position..entry.position + 1),
+            None => Some(self.lanes[lane].paged().from..self.lanes[lane].paged().upto),
+        };
+        if let Some(positions) = missing {
+            self.lanes[lane].begin_load(positions.start);
+            return GetOutcome::NotLoaded(lane as u8, positions);
         }
         if !self.front_is_marked(lane, effects) {
             return GetOutcome::NotMarked;
@@ -1017,5 +1018,7 @@ const NO_ACK: DeliveryId = DeliveryId(u64::MAX);
 /// possibly delivered. Large, so that deliveries never outrun the store's write of it.
 const MARK_STEP: u64 = 65_536;
 
+#[cfg(test)]
+mod storm;
 #[cfg(test)]
 mod tests;
