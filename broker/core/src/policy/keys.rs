@@ -39,6 +39,8 @@ enum Merge {
     Smaller,
     /// The smaller; but a negative one means no limit, and wins.
     SmallerOrNone,
+    /// The smaller; but 0 means no limit, and loses.
+    SmallerNotZero,
     /// The other: the argument, or the operator policy.
     Other,
     /// The argument, except on quorum queues.
@@ -121,8 +123,8 @@ static KEYS: &[Key] = &[
         name: "consumer-timeout",
         is_valid: is_count,
         complaint: "~p is not a valid consumer timeout",
-        operator: Some(Merge::Smaller),
-        argument: Merge::Smaller,
+        operator: Some(Merge::SmallerNotZero),
+        argument: Merge::SmallerNotZero,
         queue: |value, options| options.consumer_timeout_ms = value.as_u64(),
         ..KEY
     },
@@ -433,7 +435,8 @@ fn own_wins(merge: Merge, own: Option<i64>, other: Option<i64>, kind: Option<Que
         (Merge::Smaller, Some(own), Some(other)) => own < other,
         (Merge::SmallerOrNone, Some(own), Some(other)) if own < 0 || other < 0 => own < 0,
         (Merge::SmallerOrNone, Some(own), Some(other)) => own < other,
-        (Merge::Smaller | Merge::SmallerOrNone | Merge::Other, ..) => false,
+        (Merge::SmallerNotZero, Some(own), Some(other)) => own != 0 && (other == 0 || own < other),
+        (Merge::Smaller | Merge::SmallerOrNone | Merge::SmallerNotZero | Merge::Other, ..) => false,
         (Merge::OtherUnlessQuorum, ..) => kind == Some(QueueKind::Quorum),
     }
 }

@@ -190,6 +190,19 @@ fn no_delivery_limit_at_all_goes_before_any() {
 }
 
 #[test]
+fn no_consumer_timeout_goes_behind_any() {
+    let check = |argument: i64, policy: i64, expected: u64| {
+        let arguments = Table::from([("x-consumer-timeout", Field::from(argument))]);
+        let options = options(arguments, Some(json!({"consumer-timeout": policy})), None);
+        assert_eq!(options.consumer_timeout_ms, Some(expected), "{argument}, {policy}");
+    };
+    check(0, 5, 5);
+    check(5, 0, 5);
+    check(0, 0, 0);
+    check(5, 6, 5);
+}
+
+#[test]
 fn what_is_no_limit_is_the_arguments_where_there_is_one() {
     let arguments = |entries: &[(&str, &str)]| {
         entries.iter().map(|(name, value)| (*name, Field::from(*value))).collect::<Table>()
