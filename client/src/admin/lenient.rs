@@ -53,6 +53,13 @@ pub fn error_body(body: &[u8]) -> Option<ErrorBody> {
     value.is_object().then(|| ErrorBody { error: text("error"), reason: text("reason") })
 }
 
+/// JSON with what is written in more than one way put right.
+pub fn put_right_text(body: &[u8]) -> Option<Vec<u8>> {
+    let mut value: Value = serde_json::from_slice(body).ok()?;
+    put_right(&mut value);
+    serde_json::to_vec(&value).ok()
+}
+
 fn put_right(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(put_right),

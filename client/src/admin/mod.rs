@@ -98,6 +98,26 @@ impl Client {
         &self.user
     }
 
+    /// Sends a request that no other method has, and reads the whole answer. `path` begins with `/api` and is encoded;
+    /// `content` is JSON.
+    pub async fn send_raw(
+        &self,
+        method: &str,
+        path: &str,
+        content: Option<Vec<u8>>,
+        headers: &[(&'static str, String)],
+    ) -> Result<Vec<u8>> {
+        let method = Method::from_bytes(method.as_bytes())
+            .map_err(|_| Error::Unwritable { reason: format!("{method} is no method of HTTP") })?;
+        self.ask(method, Path::as_it_is(path), content, headers).await.map(|(_, body)| body)
+    }
+
+    /// The body of an answer to [`send_raw`](Client::send_raw) with what brokers write in more than one way put right; `None`
+    /// when it is no JSON.
+    pub fn put_right(body: &[u8]) -> Option<Vec<u8>> {
+        lenient::put_right_text(body)
+    }
+
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: Path) -> Result<T> {
         let (path, body) = self.ask(Method::GET, path, None, &[]).await?;
         lenient::read(&path, &body)

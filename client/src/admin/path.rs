@@ -17,6 +17,11 @@ impl Path {
         Path { text: format!("/api/{fixed}"), has_query: false }
     }
 
+    /// A whole path, given as it is.
+    pub fn as_it_is(text: &str) -> Path {
+        Path { text: text.to_owned(), has_query: text.contains('?') }
+    }
+
     /// Adds a name.
     pub fn name(mut self, name: &str) -> Path {
         self.text.push('/');
