@@ -1,0 +1,592 @@
+//! All that the console knows, and the two ways in which it changes: [`State::fold`] takes what the network thread
+//! found, [`State::apply`] what somebody wants.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use leveret_protocol::admin as api;
+
+use crate::Millis;
+use crate::intent::{Action, Danger, Effect, Intent, Notice, Password, Severity, Step, StepResult};
+use crate::query::{self, AnyQuery, Request, Value};
+use crate::remote::{Problem, ProblemKind};
+use crate::ring::Ring;
+use crate::route::{History, Route};
+use crate::settings::{SavedBroker, Settings};
+use crate::store::Store;
+
+/// What the network thread says.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// It tries to connect.
+    Connecting,
+    /// The broker answered and took the password.
+    Connected { broker: Box<api::Overview>, user: api::WhoAmI },
+    /// The broker is lost, or could not be reached; it tries again at `retry_at`.
+    Lost { problem: Problem, retry_at: Option<Millis> },
+    /// A query was sent.
+    Asked { key: String },
+    /// Its answer came.
+    Answered { key: String, value: Value },
+    /// It failed.
+    Failed { key: String, problem: Problem },
+    /// An action is done, or failed at one of its requests.
+    Acted { id: u64, result: Result<(), (usize, Problem)> },
+    /// How a step of a connection test went.
+    Tested { step: Step, result: StepResult },
+    /// A broker answers on this machine.
+    FoundLocal { url: String, product: String },
+}
+
+/// How the broker is connected.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Link {
+    /// No broker is chosen.
+    None,
+    Connecting,
+    /// Answers come.
+    Live,
+    /// Answers do not come any more; what is known stays on the screen.
+    Lost {
+        problem: Problem,
+        since: Millis,
+        retry_at: Option<Millis>,
+    },
+}
+
+/// Rates and depths of the whole broker at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Sample {
+    pub publish: f32,
+    pub deliver: f32,
+    pub ack: f32,
+    pub ready: f32,
+    pub unacked: f32,
+}
+
+impl Sample {
+    pub fn of(stats: &api::MessageStats, totals: &api::QueueTotals) -> Sample {
+        let deliver = stats.deliver_get_details.per_second().max(
+            stats.deliver_details.per_second()
+                + stats.deliver_no_ack_details.per_second()
+                + stats.get_details.per_second()
+                + stats.get_no_ack_details.per_second(),
+        );
+        Sample {
+            publish: stats.publish_details.per_second() as f32,
+            deliver: deliver as f32,
+            ack: stats.ack_details.per_second() as f32,
+            ready: totals.messages_ready as f32,
+            unacked: totals.messages_unacknowledged as f32,
+        }
+    }
+}
+
+/// An hour of seconds.
+const SAMPLES_MAX: usize = 3_600;
+/// Samples in the sparkline of a row.
+const SPARK_MAX: usize = 40;
+/// Queues whose history is kept in full: those that were opened.
+const OPENED_MAX: usize = 16;
+const NOTICES_MAX: usize = 200;
+
+/// All that the console knows.
+#[derive(Debug)]
+pub struct State {
+    pub now: Millis,
+    pub store: Store,
+    pub history: History,
+    pub settings: Settings,
+    pub link: Link,
+    /// Which broker, once one was chosen.
+    pub broker: Option<SavedBroker>,
+    /// Who we are there.
+    pub user: Option<api::WhoAmI>,
+    /// What runs there.
+    pub product: Option<Product>,
+    /// Only objects of this vhost are shown.
+    pub vhost: Option<String>,
+    pub notices: VecDeque<Notice>,
+    /// Notices that were not yet looked at in the list.
+    pub unseen: usize,
+    /// The question that is being asked.
+    pub danger: Option<Box<Danger>>,
+    pub test: Vec<(Step, StepResult)>,
+    /// Brokers that were found on this machine: address and product.
+    pub local: Vec<(String, String)>,
+    /// The whole broker, second by second.
+    pub samples: Ring<Sample>,
+    /// Ready messages by queue, for the sparklines.
+    sparks: HashMap<(String, String), Ring<f32>>,
+    /// Everything of the queues that were opened.
+    opened: HashMap<String, (Ring<Sample>, Millis)>,
+    acting: HashMap<u64, Action>,
+    last_id: u64,
+}
+
+/// What runs on the other side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Product {
+    pub name: String,
+    pub version: String,
+    pub node: String,
+}
+
+impl Product {
+    /// True when it has what is Leveret's own: looking at messages without taking them, and more.
+    pub fn is_leveret(&self) -> bool {
+        self.name.eq_ignore_ascii_case("leveret")
+    }
+}
+
+impl State {
+    pub fn new(settings: Settings, start: Route, now: Millis) -> State {
+        State {
+            now,
+            store: Store::default(),
+            history: History::new(start),
+            settings,
+            link: Link::None,
+            broker: None,
+            user: None,
+            product: None,
+            vhost: None,
+            notices: VecDeque::new(),
+            unseen: 0,
+            danger: None,
+            test: Vec::new(),
+            local: Vec::new(),
+            samples: Ring::new(SAMPLES_MAX),
+            sparks: HashMap::new(),
+            opened: HashMap::new(),
+            acting: HashMap::new(),
+            last_id: 0,
+        }
+    }
+
+    pub fn route(&self) -> &Route {
+        self.history.current()
+    }
+
+    /// True while answers come.
+    pub fn is_live(&self) -> bool {
+        self.link == Link::Live
+    }
+
+    /// True when something may be changed: connected, not marked read-only, and the user may manage.
+    pub fn may_write(&self) -> bool {
+        self.is_live() && self.broker.as_ref().is_some_and(|broker| !broker.read_only)
+    }
+
+    pub fn is_production(&self) -> bool {
+        self.broker.as_ref().is_some_and(|broker| broker.production)
+    }
+
+    /// Actions that were sent and not answered.
+    pub fn acting(&self) -> usize {
+        self.acting.len()
+    }
+
+    /// Ready messages of a queue over the last minutes.
+    pub fn spark(&self, vhost: &str, name: &str) -> Option<&Ring<f32>> {
+        self.sparks.get(&(vhost.to_owned(), name.to_owned()))
+    }
+
+    /// Everything of a queue since it was opened, and while it is looked at.
+    pub fn queue_samples(&self, vhost: &str, name: &str) -> Option<&Ring<Sample>> {
+        self.opened.get(&query::queue(vhost, name).key).map(|(ring, _)| ring)
+    }
+
+    /// Takes what the network thread found.
+    pub fn fold(&mut self, event: Event) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Connecting => {
+                if !matches!(self.link, Link::Lost { .. }) {
+                    self.link = Link::Connecting;
+                }
+            }
+            Event::Connected { broker, user } => self.connected(&broker, user),
+            Event::Lost { problem, retry_at } => {
+                let since = match &self.link {
+                    Link::Lost { since, .. } => *since,
+                    _ => self.now,
+                };
+                self.link = Link::Lost { problem, since, retry_at };
+            }
+            Event::Asked { key } => self.store.begin(&key, self.now),
+            Event::Answered { key, value } => {
+                self.sample(&key, &value);
+                self.store.complete(&key, value, self.now);
+            }
+            Event::Failed { key, problem } => self.store.fail(&key, problem, self.now),
+            Event::Acted { id, result } => self.acted(id, result, &mut effects),
+            Event::Tested { step, result } => {
+                self.test.retain(|(known, _)| *known != step);
+                self.test.push((step, result));
+                self.test.sort_by_key(|(step, _)| *step);
+            }
+            Event::FoundLocal { url, product } => {
+                if !self.local.iter().any(|(known, _)| *known == url) {
+                    self.local.push((url, product));
+                }
+            }
+        }
+        effects
+    }
+
+    /// Does what somebody wants.
+    pub fn apply(&mut self, intent: Intent) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match intent {
+            Intent::Go(route) => self.history.go(route),
+            Intent::Replace(route) => self.history.replace(route),
+            Intent::Back => {
+                self.history.back();
+            }
+            Intent::Forward => {
+                self.history.forward();
+            }
+            Intent::Refresh => effects.push(Effect::Refresh(vec!["*".to_owned()])),
+            Intent::Connect(broker, password) => self.connect(*broker, password, &mut effects),
+            Intent::Disconnect => {
+                self.forget_broker();
+                self.broker = None;
+                self.history.go(Route::Connect);
+                effects.push(Effect::Disconnect);
+            }
+            Intent::TestConnection(broker, password) => {
+                self.test = vec![(Step::Name, StepResult::Running)];
+                effects.push(Effect::Test { broker, password });
+            }
+            Intent::Act(action) => self.act(*action, &mut effects),
+            Intent::Ask(danger) => {
+                if self.refuse_write(&danger.action.what) {
+                    return effects;
+                }
+                let mut danger = danger;
+                if self.is_production() && danger.type_name.is_none() {
+                    danger.type_name = self.broker.as_ref().map(SavedBroker::title);
+                }
+                self.danger = Some(danger);
+            }
+            Intent::Fetch(query) => {
+                self.store.begin(&query.key, self.now);
+                effects.push(Effect::Fetch(query));
+            }
+            Intent::Notify(notice) => self.notify(notice),
+            Intent::Copy(text) => effects.push(Effect::Copy(text)),
+            Intent::SelectVhost(vhost) => self.vhost = vhost,
+            Intent::Settings(settings) => {
+                self.settings = *settings.clone();
+                effects.push(Effect::Save(settings));
+            }
+        }
+        effects
+    }
+
+    /// The question was answered with yes.
+    pub fn confirm_danger(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if let Some(danger) = self.danger.take() {
+            self.act(danger.action, &mut effects);
+        }
+        effects
+    }
+
+    /// What the screens wanted in the last frame, and what is always wanted.
+    pub fn take_wanted(&mut self) -> Vec<AnyQuery> {
+        if self.broker.is_some() {
+            self.store.read(&query::overview());
+            self.store.read(&query::vhosts());
+        }
+        self.store.take_wanted(self.now)
+    }
+
+    pub fn notify(&mut self, mut notice: Notice) {
+        notice.at = self.now;
+        if self.notices.len() == NOTICES_MAX {
+            self.notices.pop_front();
+        }
+        self.notices.push_back(notice);
+        self.unseen = (self.unseen + 1).min(NOTICES_MAX);
+    }
+
+    fn connect(&mut self, broker: SavedBroker, password: Password, effects: &mut Vec<Effect>) {
+        self.forget_broker();
+        self.link = Link::Connecting;
+        self.broker = Some(broker.clone());
+        self.settings.remember(broker.clone());
+        effects.push(Effect::Save(Box::new(self.settings.clone())));
+        effects.push(Effect::Connect { broker: Box::new(broker), password });
+        if *self.route() == Route::Connect {
+            self.history.go(Route::Overview);
+        }
+    }
+
+    fn connected(&mut self, broker: &api::Overview, user: api::WhoAmI) {
+        let name = match broker.product_name.as_str() {
+            "" => "RabbitMQ".to_owned(),
+            name => name.to_owned(),
+        };
+        let version = match broker.product_version.as_str() {
+            "" => broker.rabbitmq_version.clone(),
+            version => version.to_owned(),
+        };
+        self.product = Some(Product { name, version, node: broker.node.clone() });
+        self.user = Some(user);
+        self.link = Link::Live;
+    }
+
+    /// Whatever was known of a broker is not true of the next.
+    fn forget_broker(&mut self) {
+        self.store.clear();
+        self.link = Link::None;
+        self.user = None;
+        self.product = None;
+        self.vhost = None;
+        self.danger = None;
+        self.test.clear();
+        self.samples = Ring::new(SAMPLES_MAX);
+        self.sparks.clear();
+        self.opened.clear();
+        self.acting.clear();
+    }
+
+    fn act(&mut self, action: Action, effects: &mut Vec<Effect>) {
+        if self.refuse_write(&action.what) {
+            return;
+        }
+        self.last_id += 1;
+        effects.push(Effect::Act { id: self.last_id, requests: action.requests.clone() });
+        self.acting.insert(self.last_id, action);
+    }
+
+    /// True when nothing may be changed, which is said.
+    fn refuse_write(&mut self, what: &str) -> bool {
+        if self.may_write() {
+            return false;
+        }
+        let request = Request::get("").summary();
+        let problem = if self.is_live() {
+            Problem::new(ProblemKind::Forbidden, request, "this broker is marked as read-only")
+        } else {
+            Problem::new(ProblemKind::Unreachable, request, "there is no connection to the broker")
+        };
+        self.notify(Notice::new(Severity::Warning, what).detail(problem.detail));
+        true
+    }
+
+    fn acted(&mut self, id: u64, result: Result<(), (usize, Problem)>, effects: &mut Vec<Effect>) {
+        let Some(action) = self.acting.remove(&id) else { return };
+        match result {
+            Ok(()) => {
+                let mut notice = Notice::new(Severity::Success, action.done);
+                notice.undo = action.undo;
+                self.notify(notice);
+                if let Some(route) = action.then {
+                    self.history.replace(route);
+                }
+            }
+            Err((at, problem)) => {
+                let total = action.requests.len();
+                let mut detail = format!("{}: {}", problem.request, problem.detail);
+                if total > 1 {
+                    detail = format!("{at} of {total} done. {detail}");
+                }
+                self.notify(Notice::new(Severity::Error, action.what).detail(detail));
+            }
+        }
+        effects.push(Effect::Refresh(action.refresh));
+    }
+
+    /// Notes what goes into charts.
+    fn sample(&mut self, key: &str, value: &Value) {
+        if key == query::overview().key {
+            if let Ok(overview) = Arc::clone(value).downcast::<api::Overview>() {
+                self.samples.push(self.now, Sample::of(&overview.message_stats, &overview.queue_totals));
+            }
+        } else if key == query::queues().key {
+            if let Ok(queues) = Arc::clone(value).downcast::<Vec<api::Queue>>() {
+                self.sample_queues(&queues);
+            }
+        } else if let Ok(queue) = Arc::clone(value).downcast::<api::Queue>() {
+            let sample = Sample::of(&queue.message_stats, &queue.totals);
+            let ring = self.opened.entry(key.to_owned()).or_insert_with(|| (Ring::new(SAMPLES_MAX), 0));
+            ring.0.push(self.now, sample);
+            ring.1 = self.now;
+            if self.opened.len() > OPENED_MAX {
+                let oldest =
+                    self.opened.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| key.clone());
+                oldest.map(|key| self.opened.remove(&key));
+            }
+        }
+    }
+
+    fn sample_queues(&mut self, queues: &[api::Queue]) {
+        for queue in queues {
+            let ready = queue.totals.messages_ready as f32;
+            let key = (queue.vhost.clone(), queue.name.clone());
+            self.sparks.entry(key).or_insert_with(|| Ring::new(SPARK_MAX)).push(self.now, ready);
+        }
+        let now = self.now;
+        if self.sparks.len() > queues.len() {
+            self.sparks.retain(|_, ring| ring.last().is_some_and(|(at, _)| at == now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::Method;
+    use leveret_protocol::admin::{Queue, QueueTotals, WhoAmI};
+
+    fn connected() -> State {
+        let mut state = State::new(Settings::default(), Route::Connect, 1_000);
+        state.apply(Intent::Connect(Box::default(), Password("guest".to_owned())));
+        let user = WhoAmI { name: "guest".to_owned(), tags: vec!["administrator".to_owned()] };
+        state.fold(Event::Connected { broker: Box::default(), user });
+        state
+    }
+
+    fn purge() -> Action {
+        Action::new(
+            "Purge orders",
+            "orders is empty",
+            Request::new(Method::Delete, "/api/queues/%2F/orders/contents"),
+        )
+    }
+
+    fn danger() -> Box<Danger> {
+        Box::new(Danger {
+            title: String::new(),
+            loss: String::new(),
+            objects: vec![],
+            verb: "Purge 3 messages".to_owned(),
+            type_name: None,
+            action: purge(),
+        })
+    }
+
+    fn queue(name: &str, ready: u64) -> Queue {
+        let totals = QueueTotals { messages_ready: ready, ..QueueTotals::default() };
+        Queue { name: name.to_owned(), vhost: "/".to_owned(), totals, ..Queue::default() }
+    }
+
+    fn lost() -> Event {
+        let problem = Problem::new(ProblemKind::Unreachable, "GET /api/overview", "connection refused");
+        Event::Lost { problem, retry_at: Some(9_000) }
+    }
+
+    #[test]
+    fn connecting_leads_from_the_list_of_brokers_to_the_overview() {
+        let state = connected();
+        assert_eq!((state.route(), state.is_live()), (&Route::Overview, true));
+        assert_eq!(state.product.map(|product| product.name).as_deref(), Some("RabbitMQ"));
+        assert_eq!(state.settings.brokers.len(), 1);
+    }
+
+    #[test]
+    fn nothing_of_one_broker_is_shown_of_the_next() {
+        let mut state = connected();
+        state.store.put(&query::nodes(), vec![], 0);
+        state.apply(Intent::SelectVhost(Some("v".to_owned())));
+        state.apply(Intent::Connect(Box::default(), Password::default()));
+        assert!(state.store.peek::<Vec<api::Node>>("/api/nodes").value.is_none());
+        assert_eq!((state.vhost.as_ref(), state.link.clone()), (None, Link::Connecting));
+    }
+
+    #[test]
+    fn a_lost_broker_keeps_its_data_and_the_time_it_was_lost() {
+        let mut state = connected();
+        state.store.put(&query::nodes(), vec![], 0);
+        state.now = 2_000;
+        state.fold(lost());
+        state.now = 5_000;
+        state.fold(Event::Connecting);
+        state.fold(lost());
+        assert!(matches!(state.link, Link::Lost { since: 2_000, .. }), "{:?}", state.link);
+        assert!(state.store.peek::<Vec<api::Node>>("/api/nodes").value.is_some());
+    }
+
+    #[test]
+    fn an_action_is_sent_its_outcome_told_and_what_it_changed_fetched_again() {
+        let mut state = connected();
+        let effects = state.apply(Intent::Act(Box::new(purge())));
+        let [Effect::Act { id, requests }] = effects.as_slice() else { panic!("{effects:?}") };
+        assert_eq!((requests.len(), state.acting()), (1, 1));
+        let effects = state.fold(Event::Acted { id: *id, result: Ok(()) });
+        assert!(matches!(effects.as_slice(), [Effect::Refresh(_)]), "{effects:?}");
+        assert_eq!(state.notices.back().map(|notice| notice.severity), Some(Severity::Success));
+        assert_eq!((state.acting(), state.unseen), (0, 1));
+    }
+
+    #[test]
+    fn nothing_is_changed_without_a_connection_or_where_it_is_read_only() {
+        let mut state = connected();
+        state.fold(lost());
+        assert!(state.apply(Intent::Act(Box::new(purge()))).is_empty());
+        let mut state = connected();
+        if let Some(broker) = &mut state.broker {
+            broker.read_only = true;
+        }
+        assert!(state.apply(Intent::Act(Box::new(purge()))).is_empty());
+        state.apply(Intent::Ask(danger()));
+        assert!(state.danger.is_none());
+        assert_eq!(state.notices.len(), 2);
+    }
+
+    #[test]
+    fn danger_waits_for_yes_and_in_production_for_the_name() {
+        let mut state = connected();
+        assert!(state.apply(Intent::Ask(danger())).is_empty());
+        assert_eq!(state.danger.as_ref().map(|danger| danger.type_name.is_some()), Some(false));
+        assert!(matches!(state.confirm_danger().as_slice(), [Effect::Act { .. }]));
+        assert!(state.confirm_danger().is_empty());
+        if let Some(broker) = &mut state.broker {
+            broker.production = true;
+        }
+        state.apply(Intent::Ask(danger()));
+        assert_eq!(
+            state.danger.as_ref().and_then(|danger| danger.type_name.as_deref()),
+            Some("127.0.0.1:15672")
+        );
+    }
+
+    #[test]
+    fn sparklines_follow_the_queues_that_there_are() {
+        let mut state = connected();
+        let key = query::queues().key;
+        let answer = |queues: Vec<Queue>| Event::Answered { key: key.clone(), value: Arc::new(queues) };
+        state.fold(answer(vec![queue("a", 1), queue("b", 1)]));
+        state.now += 1_000;
+        state.fold(answer(vec![queue("a", 5)]));
+        let spark: Vec<f32> =
+            state.spark("/", "a").expect("a sparkline").iter().map(|(_, ready)| ready).collect();
+        assert_eq!(spark, [1.0, 5.0]);
+        assert!(state.spark("/", "b").is_none());
+    }
+
+    #[test]
+    fn history_is_kept_of_the_queues_that_were_opened_last() {
+        let mut state = connected();
+        for at in 0..40 {
+            state.now += 1_000;
+            let key = query::queue("/", &at.to_string()).key;
+            state.fold(Event::Answered { key, value: Arc::new(queue("q", at)) });
+        }
+        assert!(state.opened.len() <= OPENED_MAX);
+        assert!(state.queue_samples("/", "39").is_some());
+        assert!(state.queue_samples("/", "0").is_none());
+    }
+
+    #[test]
+    fn notices_are_bounded() {
+        let mut state = connected();
+        for at in 0..500 {
+            state.notify(Notice::new(Severity::Info, at.to_string()));
+        }
+        assert_eq!(state.notices.len(), NOTICES_MAX);
+    }
+}
