@@ -6,6 +6,7 @@
 //! Programs and the broker are built in one profile, release: what is tested is what runs, and is compiled once. Linting
 //! is the exception, and compiles no C++ at all.
 
+mod console;
 mod lint;
 mod packages;
 mod run;
@@ -22,11 +23,14 @@ Build, run, test and lint Leveret.
 
 Usage:
   cargo xtask run  [-- ARGUMENT...]           build the broker and start it on ./leveret-data
+  cargo xtask console [-- ARGUMENT...]        build the console and open it
   cargo xtask test [--long] [-- ARGUMENT...]  build everything and run all tests
   cargo xtask lint                            check format, clippy, documentation, licences of dependencies
 
 run    ARGUMENTs go to the broker: `cargo xtask run -- --amqp-listen 0.0.0.0:5672`.
        The data directory is ./leveret-data unless --data-dir or --config is given.
+console  ARGUMENTs go to the console: `cargo xtask console -- --connect http://guest:guest@127.0.0.1:15672`.
+       Without, it offers the broker that runs on this machine.
 test   ARGUMENTs go to the test programs: `cargo xtask test -- topic` runs the tests with `topic` in their name.
        --long also runs the long form of the tests that have one (sets LEVERET_TEST_LONG=1).
 
@@ -62,10 +66,11 @@ fn dispatch(arguments: &[String]) -> Result<()> {
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     match (command.as_str(), options.as_slice()) {
         ("run", []) => run::run(passed_on),
+        ("console", []) => console::console(passed_on),
         ("test", []) => test::test(passed_on, false),
         ("test", ["--long"]) => test::test(passed_on, true),
         ("lint", []) => lint::lint(),
-        ("run" | "test" | "lint", [option, ..]) => {
+        ("run" | "console" | "test" | "lint", [option, ..]) => {
             bail!("`cargo xtask {command}` has no option `{option}` (arguments to pass on follow a `--`)")
         }
         _ => bail!("there is no `cargo xtask {command}`; `cargo xtask help` lists what there is"),

@@ -17,6 +17,8 @@ pub enum Purpose {
     Build,
     /// Compiling it, and driving it with other people's clients.
     Test,
+    /// Compiling the console, and opening its window.
+    Console,
 }
 
 /// One thing that has to be on the machine.
@@ -31,6 +33,33 @@ struct Need {
 }
 
 const NEEDS: &[Need] = &[
+    Need {
+        name: "OpenGL",
+        why: "draws the console",
+        purpose: Purpose::Console,
+        is_there: || has_library("libEGL.so.1") || has_library("libGL.so.1"),
+        packages: || ["libegl1", "libgl1", "libgl1-mesa-dri"].map(str::to_owned).to_vec(),
+    },
+    Need {
+        name: "the keyboard library of X11 and Wayland",
+        why: "tells the console which keys are pressed",
+        purpose: Purpose::Console,
+        is_there: || has_library("libxkbcommon.so.0") && has_library("libxkbcommon-x11.so.0"),
+        packages: || ["libxkbcommon0", "libxkbcommon-x11-0"].map(str::to_owned).to_vec(),
+    },
+    Need {
+        name: "the X11 libraries",
+        why: "open the console's window",
+        purpose: Purpose::Console,
+        is_there: || {
+            ["libX11-xcb.so.1", "libXcursor.so.1", "libXi.so.6", "libXrandr.so.2"]
+                .into_iter()
+                .all(has_library)
+        },
+        packages: || {
+            ["libx11-6", "libx11-xcb1", "libxcursor1", "libxi6", "libxrandr2"].map(str::to_owned).to_vec()
+        },
+    },
     Need {
         name: "a C++ compiler",
         why: "compiles RocksDB",
@@ -77,7 +106,14 @@ const NEEDS: &[Need] = &[
 
 /// Makes sure of everything that `purpose` needs: installs what is missing, or says how to.
 pub fn ensure(purpose: Purpose) -> Result<()> {
-    let needs = || NEEDS.iter().filter(|need| need.purpose == Purpose::Build || purpose == Purpose::Test);
+    let needs = || {
+        NEEDS.iter().filter(|need| match purpose {
+            Purpose::Build => need.purpose == Purpose::Build,
+            // The console is compiled with the rest then, but no window is opened.
+            Purpose::Test => need.purpose != Purpose::Console,
+            Purpose::Console => need.purpose == Purpose::Console,
+        })
+    };
     let missing: Vec<&Need> = needs().filter(|need| !(need.is_there)()).collect();
     if missing.is_empty() {
         let names: Vec<&str> = needs().map(|need| need.name).collect();
@@ -122,6 +158,12 @@ fn root_prefix() -> Option<Vec<&'static str>> {
         return Some(Vec::new());
     }
     runs("sudo", &["-n", "true"]).then(|| vec!["sudo", "-n"])
+}
+
+/// True when the loader finds this shared library.
+fn has_library(name: &str) -> bool {
+    let loader = ["ldconfig", "/sbin/ldconfig", "/usr/sbin/ldconfig"];
+    loader.iter().find_map(|ldconfig| output(ldconfig, &["-p"])).is_some_and(|known| known.contains(name))
 }
 
 /// The shared library that bindgen would load: the first in the places where it looks.

@@ -1,0 +1,247 @@
+//! The application: takes what the network found, draws a frame, does what was wanted.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use eframe::egui::{self, ScreenshotCallback, Ui, ViewportCommand};
+use leveret_admin_model::intent::{Effect, Password};
+use leveret_admin_model::settings::{self, Look, SavedBroker, Settings};
+use leveret_admin_model::state::Event;
+use leveret_admin_model::{Intent, Millis, Notice, Route, Severity, State};
+
+use crate::cx::Cx;
+use crate::net::Net;
+use crate::screens::Screens;
+use crate::shell::{Decision, Shell};
+use crate::{files, text, theme};
+
+/// How it starts.
+#[derive(Debug, Default)]
+pub struct Start {
+    pub settings: Settings,
+    /// Where settings are written to.
+    pub file: Option<PathBuf>,
+    pub route: Option<Route>,
+    pub connect: Option<(SavedBroker, Password)>,
+    /// Take a picture after so many seconds, and end.
+    pub screenshot: Option<(PathBuf, f32)>,
+    /// What is wrong with the file of settings.
+    pub mistake: Option<String>,
+}
+
+/// The application.
+pub struct App {
+    pub state: State,
+    shell: Shell,
+    screens: Screens,
+    /// None in tests, where the state is filled by hand.
+    net: Option<Net>,
+    file: Option<PathBuf>,
+    picture: Option<Picture>,
+    dressed: Option<(Look, bool, f32)>,
+    /// The time, when it does not pass by itself.
+    clock: Option<Millis>,
+    /// What could not be done without a network, for tests.
+    pub effects: Vec<Effect>,
+}
+
+struct Picture {
+    file: PathBuf,
+    at: Millis,
+    asked: bool,
+}
+
+/// Frames drawn per second at most because of new data.
+const DATA_FRAMES: u64 = 10;
+
+impl App {
+    pub fn new(ctx: &egui::Context, start: Start, net: Net) -> App {
+        let mut app = App::build(ctx, start);
+        app.net = Some(net);
+        let effects = std::mem::take(&mut app.effects);
+        app.perform(ctx, effects);
+        app
+    }
+
+    /// Without a network and with a clock that stands still: the state is filled by hand.
+    pub fn offline(ctx: &egui::Context, start: Start, now: Millis) -> App {
+        let mut app = App::build(ctx, start);
+        app.clock = Some(now);
+        app.state.now = now;
+        app
+    }
+
+    fn build(ctx: &egui::Context, start: Start) -> App {
+        ctx.set_fonts(theme::fonts::definitions());
+        let now = unix_now();
+        let mut state = State::new(start.settings, Route::Connect, now);
+        if let Some(mistake) = start.mistake {
+            state.notify(
+                Notice::new(Severity::Warning, crate::screens::settings::UNREADABLE.get()).detail(mistake),
+            );
+        }
+        let mut effects = Vec::new();
+        if let Some((broker, password)) = start.connect {
+            effects = state.apply(Intent::Connect(Box::new(broker), password));
+        }
+        if let Some(route) = start.route {
+            state.history.replace(route);
+        }
+        let picture = start.screenshot.map(|(file, wait)| Picture {
+            file,
+            at: now + (wait.clamp(0.0, 600.0) * 1_000.0) as Millis,
+            asked: false,
+        });
+        let mut app = App {
+            state,
+            shell: Shell::default(),
+            screens: Screens::default(),
+            net: None,
+            file: start.file,
+            picture,
+            dressed: None,
+            clock: None,
+            effects,
+        };
+        app.dress(ctx);
+        app
+    }
+
+    /// The time stands at `now`.
+    pub fn set_clock(&mut self, now: Millis) {
+        self.clock = Some(now);
+    }
+
+    /// Takes what the network thread found, as if it had.
+    pub fn fold(&mut self, ctx: &egui::Context, event: Event) {
+        let effects = self.state.fold(event);
+        self.perform(ctx, effects);
+    }
+
+    /// Draws one frame and does what was wanted in it.
+    pub fn frame(&mut self, ui: &mut Ui) {
+        self.state.now = self.clock.unwrap_or_else(unix_now);
+        self.dress(ui.ctx());
+        let cx = Cx::new(&self.state);
+        let screens = &mut self.screens;
+        let decision = self.shell.ui(ui, &cx, |ui| screens.ui(ui, &cx));
+        let intents = cx.into_intents();
+        let mut effects = match decision {
+            Some(Decision::Confirmed) => self.state.confirm_danger(),
+            Some(Decision::Refused) => {
+                self.state.danger = None;
+                Vec::new()
+            }
+            Some(Decision::NoticesSeen) => {
+                self.state.unseen = 0;
+                Vec::new()
+            }
+            None => Vec::new(),
+        };
+        if decision.is_some() || !intents.is_empty() {
+            ui.ctx().request_repaint();
+        }
+        for intent in intents {
+            effects.extend(self.state.apply(intent));
+        }
+        let wanted = self.state.take_wanted();
+        if let Some(net) = &mut self.net {
+            net.want(wanted);
+        }
+        self.perform(ui.ctx(), effects);
+    }
+
+    fn perform(&mut self, ctx: &egui::Context, effects: Vec<Effect>) {
+        for effect in effects {
+            let left = match &mut self.net {
+                Some(net) => net.perform(effect),
+                None => Some(effect),
+            };
+            match left {
+                Some(Effect::Copy(text)) => ctx.copy_text(text),
+                Some(Effect::Save(settings)) => {
+                    let saved = self.file.as_ref().map(|file| files::save(file, &settings));
+                    if let Some(Err(error)) = saved {
+                        let notice =
+                            Notice::new(Severity::Warning, crate::screens::settings::UNWRITABLE.get());
+                        self.state.notify(notice.detail(error.to_string()));
+                    }
+                }
+                Some(other) => self.effects.push(other),
+                None => {}
+            }
+        }
+    }
+
+    fn dress(&mut self, ctx: &egui::Context) {
+        let settings = &self.state.settings;
+        text::speak(match settings.language {
+            settings::Language::System => text::system_language(),
+            settings::Language::English => text::Language::English,
+            settings::Language::Chinese => text::Language::Chinese,
+        });
+        let system_is_light = ctx.system_theme() == Some(egui::Theme::Light);
+        let tokens = match settings.look {
+            Look::Dark => &theme::DARK,
+            Look::Light => &theme::LIGHT,
+            Look::HighContrast => &theme::HIGH_CONTRAST,
+            Look::System if system_is_light => &theme::LIGHT,
+            Look::System => &theme::DARK,
+        };
+        let dressed = (settings.look, system_is_light, settings.zoom);
+        if self.dressed != Some(dressed) {
+            theme::apply(ctx, tokens);
+            if self.dressed.is_none_or(|(_, _, zoom)| zoom != settings.zoom) {
+                ctx.set_zoom_factor(settings.zoom);
+            }
+            self.dressed = Some(dressed);
+        }
+    }
+
+    fn take_picture(&mut self, ctx: &egui::Context) {
+        let Some(picture) = &mut self.picture else { return };
+        let now = unix_now();
+        if now < picture.at {
+            ctx.request_repaint_after(Duration::from_millis((picture.at - now).min(250)));
+            return;
+        }
+        if picture.asked {
+            return;
+        }
+        picture.asked = true;
+        let (file, ctx_to_close) = (picture.file.clone(), ctx.clone());
+        let callback = ScreenshotCallback::new(move |image| {
+            if let Err(error) = files::write_png(&file, &image) {
+                eprintln!("error: {}: {error}", file.display());
+            }
+            ctx_to_close.send_viewport_cmd(ViewportCommand::Close);
+            ctx_to_close.request_repaint();
+        });
+        ctx.send_viewport_cmd(ViewportCommand::Screenshot(callback));
+        ctx.request_repaint();
+    }
+}
+
+impl eframe::App for App {
+    fn logic(&mut self, ctx: &egui::Context, _frame: &mut eframe::Frame) {
+        self.state.now = self.clock.unwrap_or_else(unix_now);
+        let events = self.net.as_ref().map(Net::take_events).unwrap_or_default();
+        for event in events {
+            self.fold(ctx, event);
+        }
+    }
+
+    fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
+        self.frame(ui);
+        self.take_picture(ui.ctx());
+    }
+}
+
+/// How long to wait before a frame that only shows new data.
+pub fn data_frame_delay() -> Duration {
+    Duration::from_millis(1_000 / DATA_FRAMES)
+}
+
+fn unix_now() -> Millis {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as Millis)
+}

@@ -1,0 +1,154 @@
+//! What stands in place of data that is not there, and beside data that is old.
+
+use eframe::egui::{self, RichText, Ui, Vec2};
+use leveret_admin_model::store::Answer;
+use leveret_admin_model::{Intent, Problem, ProblemKind, format};
+
+use super::{button, card_frame, faint, icon_button};
+use crate::cx::Cx;
+use crate::text::{Text, common::*, t};
+use crate::theme::{self, icons, space, tokens};
+
+/// How long a first load may take before anything is said of it.
+const PATIENCE_MS: u64 = 200;
+
+/// Draws `contents` with the value of `answer`, or what there is to say instead: that it is loading, why it failed. A
+/// value that could not be fetched again is drawn below a line that says how old it is and why.
+pub fn remote<T>(ui: &mut Ui, cx: &Cx<'_>, answer: &Answer<T>, contents: impl FnOnce(&mut Ui, &T)) {
+    match (&answer.value, answer.problem()) {
+        (Some(value), problem) => {
+            // While the connection is lost, the bar at the top says so for all.
+            if let (Some(problem), Some(age), true) = (problem, answer.stale(cx.now()), cx.state.is_live()) {
+                stale(ui, cx, problem, age);
+            }
+            contents(ui, value);
+        }
+        (None, Some(problem)) => failure(ui, cx, problem),
+        (None, None) => {
+            if answer.first_load(cx.now()).is_some_and(|waited| waited >= PATIENCE_MS) || !cx.state.is_live()
+            {
+                skeleton(ui);
+            } else {
+                ui.ctx().request_repaint_after(std::time::Duration::from_millis(PATIENCE_MS));
+            }
+        }
+    }
+}
+
+/// Grey bars where text will be.
+pub fn skeleton(ui: &mut Ui) {
+    let t = tokens();
+    card_frame().show(ui, |ui| {
+        ui.set_min_width(ui.available_width());
+        for share in [0.35, 0.8, 0.7, 0.75, 0.5] {
+            let (rect, _) =
+                ui.allocate_exact_size(Vec2::new(ui.available_width(), 14.0), egui::Sense::hover());
+            let mut bar = rect;
+            bar.set_width(rect.width() * share);
+            ui.painter().rect_filled(bar, 4.0, theme::blend(t.card, t.border_strong, 0.35));
+            ui.add_space(space::S);
+        }
+        faint(ui, crate::text::t(LOADING));
+    });
+}
+
+/// Nothing is there: why, and what to do about it.
+pub fn empty(ui: &mut Ui, icon: &str, what: &str, why: &str, action: impl FnOnce(&mut Ui)) {
+    let t = tokens();
+    ui.vertical_centered(|ui| {
+        ui.add_space(48.0);
+        ui.label(RichText::new(icon).font(theme::icon(34.0)).color(t.text_faint));
+        ui.add_space(space::S);
+        ui.label(RichText::new(what).font(theme::strong_of(15.0)).color(t.text));
+        ui.label(RichText::new(why).color(t.text_dim));
+        ui.add_space(space::S);
+        action(ui);
+        ui.add_space(space::XL);
+    });
+}
+
+/// What went wrong, why, and what to do.
+pub fn failure(ui: &mut Ui, cx: &Cx<'_>, problem: &Problem) {
+    let tk = tokens();
+    let icon = match problem.kind {
+        ProblemKind::Forbidden | ProblemKind::Unauthorised => icons::LOCK,
+        ProblemKind::NotFound => icons::SEARCH,
+        ProblemKind::Unreachable | ProblemKind::Timeout => icons::CLOUD_OFF,
+        _ => icons::TRIANGLE_ALERT,
+    };
+    ui.vertical_centered(|ui| {
+        ui.add_space(40.0);
+        ui.label(RichText::new(icon).font(theme::icon(34.0)).color(tk.warning));
+        ui.add_space(space::S);
+        let (what, help) = words(problem.kind);
+        ui.label(RichText::new(t(what)).font(theme::strong_of(15.0)).color(tk.text));
+        ui.label(RichText::new(t(help)).color(tk.text_dim));
+        if !problem.detail.is_empty() {
+            ui.add_space(space::XS);
+            ui.label(RichText::new(&problem.detail).font(theme::mono()).color(tk.text_dim));
+        }
+        ui.add_space(space::S);
+        ui.horizontal(|ui| {
+            ui.add_space((ui.available_width() - 240.0).max(0.0) / 2.0);
+            if button(ui, true, icons::REFRESH_CW, t(RETRY)).clicked() {
+                cx.send(Intent::Refresh);
+            }
+            if button(ui, true, icons::COPY, t(COPY_DETAILS)).clicked() {
+                cx.copy(format!("{}\n{}\n{}", t(what), problem.request, problem.detail));
+            }
+        });
+    });
+}
+
+/// What a kind of problem is called, and what helps.
+pub fn words(kind: ProblemKind) -> (Text, Text) {
+    match kind {
+        ProblemKind::Unreachable => (PROBLEM_UNREACHABLE, HELP_UNREACHABLE),
+        ProblemKind::Tls => (PROBLEM_TLS, HELP_TLS),
+        ProblemKind::Timeout => (PROBLEM_TIMEOUT, HELP_TIMEOUT),
+        ProblemKind::Unauthorised => (PROBLEM_UNAUTHORISED, HELP_UNAUTHORISED),
+        ProblemKind::Forbidden => (PROBLEM_FORBIDDEN, HELP_FORBIDDEN),
+        ProblemKind::NotFound => (PROBLEM_NOT_FOUND, HELP_NOT_FOUND),
+        ProblemKind::Refused => (PROBLEM_REFUSED, HELP_REFUSED),
+        ProblemKind::Changed => (PROBLEM_CHANGED, HELP_CHANGED),
+        ProblemKind::Server => (PROBLEM_SERVER, HELP_SERVER),
+        ProblemKind::Malformed => (PROBLEM_MALFORMED, HELP_MALFORMED),
+        ProblemKind::Cancelled => (PROBLEM_CANCELLED, HELP_CANCELLED),
+    }
+}
+
+/// A line above data that is old.
+fn stale(ui: &mut Ui, cx: &Cx<'_>, problem: &Problem, age: u64) {
+    note(ui, tokens().warning, icons::CLOCK, |ui| {
+        let (what, _) = words(problem.kind);
+        let text = STALE.with(&[&format::duration(age / 1_000 * 1_000), &t(what)]);
+        ui.label(RichText::new(text).color(tokens().text)).on_hover_text(&problem.detail);
+        if icon_button(ui, icons::REFRESH_CW, t(RETRY)).clicked() {
+            cx.send(Intent::Refresh);
+        }
+    });
+}
+
+/// A line that is seen: an icon, a text, a colour at its left edge.
+pub fn note(ui: &mut Ui, colour: egui::Color32, icon: &str, contents: impl FnOnce(&mut Ui)) {
+    let below = tokens().card;
+    let frame = egui::Frame::new()
+        .fill(theme::blend(below, colour, 0.10))
+        .stroke(egui::Stroke::new(1.0, theme::blend(below, colour, 0.35)))
+        .corner_radius(theme::RADIUS_SMALL)
+        .inner_margin(egui::Margin::symmetric(10, 5));
+    frame.show(ui, |ui| {
+        ui.set_min_width(ui.available_width());
+        ui.horizontal(|ui| {
+            ui.label(RichText::new(icon).font(theme::icon(15.0)).color(colour));
+            contents(ui);
+        });
+    });
+    ui.add_space(space::XS);
+}
+
+/// Says that a broker that is not Leveret lacks this.
+pub fn needs_leveret(ui: &mut Ui, cx: &Cx<'_>) {
+    let name = cx.state.product.as_ref().map_or("RabbitMQ", |product| product.name.as_str());
+    empty(ui, icons::PLUG, &RABBITMQ_LACKS.with(&[&name]), "", |_| {});
+}
