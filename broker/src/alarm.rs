@@ -5,7 +5,9 @@
 //! makes room.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use crate::clock;
 
 /// What is watched, and at which point it is short.
 pub struct Alarms {
@@ -13,6 +15,9 @@ pub struct Alarms {
     memory_limit_bytes: u64,
     disk_free_limit_bytes: u64,
     raised: AtomicU8,
+    /// When each was raised, in milliseconds since 1970.
+    memory_since_ms: AtomicU64,
+    disk_since_ms: AtomicU64,
 }
 
 /// One look at the machine.
@@ -36,6 +41,8 @@ impl Alarms {
             memory_limit_bytes,
             disk_free_limit_bytes,
             raised: AtomicU8::new(0),
+            memory_since_ms: AtomicU64::new(0),
+            disk_since_ms: AtomicU64::new(0),
         }
     }
 
@@ -71,6 +78,16 @@ impl Alarms {
         self.raised.load(Ordering::Relaxed) & DISK != 0
     }
 
+    /// Since when memory is short, while it is.
+    pub fn memory_since_ms(&self) -> Option<u64> {
+        self.memory().then(|| self.memory_since_ms.load(Ordering::Relaxed))
+    }
+
+    /// Since when disk is short, while it is.
+    pub fn disk_since_ms(&self) -> Option<u64> {
+        self.disk().then(|| self.disk_since_ms.load(Ordering::Relaxed))
+    }
+
     /// Bytes of memory above which publishers wait.
     pub fn memory_limit_bytes(&self) -> u64 {
         self.memory_limit_bytes
@@ -85,7 +102,14 @@ impl Alarms {
         let memory = if usage.memory_bytes > self.memory_limit_bytes { MEMORY } else { 0 };
         let disk = if usage.disk_free_bytes < self.disk_free_limit_bytes { DISK } else { 0 };
         let now = memory | disk;
-        (self.raised.swap(now, Ordering::Relaxed) != now).then(|| self.reason())
+        let before = self.raised.load(Ordering::Relaxed);
+        for (alarm, since_ms) in [(MEMORY, &self.memory_since_ms), (DISK, &self.disk_since_ms)] {
+            if now & !before & alarm != 0 {
+                since_ms.store(clock::now_ms(), Ordering::Relaxed);
+            }
+        }
+        self.raised.store(now, Ordering::Relaxed);
+        (before != now).then(|| self.reason())
     }
 }
 
@@ -118,13 +142,17 @@ mod tests {
             memory_limit_bytes: 100,
             disk_free_limit_bytes: 50,
             raised: AtomicU8::new(0),
+            memory_since_ms: AtomicU64::new(0),
+            disk_since_ms: AtomicU64::new(0),
         };
         let at = |memory_bytes, disk_free_bytes| alarms.judge(Usage { memory_bytes, disk_free_bytes });
         assert_eq!(at(100, 50), None);
         assert_eq!(at(101, 50), Some(Some("low on memory")));
         assert_eq!(at(101, 50), None);
         assert_eq!(at(101, 49), Some(Some("low on memory & disk")));
+        assert!(alarms.memory_since_ms().is_some_and(|since_ms| since_ms > 0));
         assert_eq!(at(0, 49), Some(Some("low on disk")));
+        assert!(alarms.memory_since_ms().is_none() && alarms.disk_since_ms().is_some());
         assert_eq!(at(0, 50), Some(None));
     }
 

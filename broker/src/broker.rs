@@ -30,7 +30,9 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use crate::admin;
+use crate::admin::live::{self, Live};
 use crate::alarm::Alarms;
+use crate::audit::{Audit, Bounds};
 use crate::clock;
 use crate::config::{Config, SyncPolicy};
 use crate::connections::Connections;
@@ -73,6 +75,8 @@ pub struct Broker {
     history: History,
     operations: Operations,
     alarms: Alarms,
+    live: Live,
+    audit: Audit,
     session_config: RwLock<Arc<SessionConfig>>,
     /// Set once it serves.
     listeners: OnceLock<Vec<Listening>>,
@@ -151,6 +155,7 @@ impl Broker {
         tasks.push(tokio::spawn(watch_alarms(broker.clone())));
         tasks.push(tokio::spawn(watch_deadlines(broker.clone())));
         tasks.push(tokio::spawn(history::watch(broker.clone())));
+        tasks.push(tokio::spawn(live::run(broker.clone())));
         Ok(Running { broker, listeners, tasks, recovered })
     }
 
@@ -165,6 +170,11 @@ impl Broker {
         let session_config = Arc::new(session_config(&config));
         let alarms =
             Alarms::new(&config.data_dir, config.memory.high_watermark, config.disk.free_limit_bytes);
+        let bounds = Bounds {
+            entries: usize::try_from(config.audit.entries_max).unwrap_or(usize::MAX),
+            age_ms: config.audit.days_max.saturating_mul(24 * 60 * 60 * 1000),
+        };
+        let audit = Audit::new(store.clone(), bounds);
         let broker = Arc::new(Broker {
             store,
             shared,
@@ -183,6 +193,8 @@ impl Broker {
             history: History::default(),
             operations: Operations::new(),
             alarms,
+            live: Live::default(),
+            audit,
             session_config: RwLock::new(session_config),
             listeners: OnceLock::new(),
             stopping: AtomicBool::new(false),
@@ -294,6 +306,16 @@ impl Broker {
 
     pub fn alarms(&self) -> &Alarms {
         &self.alarms
+    }
+
+    /// The audit log.
+    pub fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// The live feed of the admin API.
+    pub fn live(&self) -> &Live {
+        &self.live
     }
 
     /// What new connections are told and held to.

@@ -35,6 +35,7 @@ pub struct Config {
     pub loopback_users: Vec<String>,
     pub amqp: Amqp,
     pub admin: Admin,
+    pub audit: Audit,
     pub tls: Tls,
     pub identity: Identity,
     pub log: Log,
@@ -73,6 +74,15 @@ pub struct Admin {
     pub listen: Vec<SocketAddr>,
     /// Where it is served over HTTPS: 15671 by convention.
     pub tls_listen: Vec<SocketAddr>,
+}
+
+/// How long the audit log remembers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Audit {
+    /// Changes that are kept at most.
+    pub entries_max: u64,
+    /// Days that they are kept at most.
+    pub days_max: u64,
 }
 
 /// Certificates, for the listeners that speak TLS. All files are PEM.
@@ -186,6 +196,7 @@ impl Default for Config {
                 consumer_timeout_ms: 30 * 60 * 1000,
             },
             admin: Admin { listen: local(15672), tls_listen: Vec::new() },
+            audit: Audit { entries_max: 10_000, days_max: 365 },
             tls: Tls::default(),
             identity: Identity {
                 product: "Leveret".into(),

@@ -46,6 +46,10 @@ pub struct ConnectionInfo {
     pub blocked: bool,
     /// It published at least once.
     pub publishes: bool,
+    /// Messages published.
+    pub published: u64,
+    /// The same by exchange, of the first exchanges that it published to.
+    pub published_to: Vec<(Box<str>, u64)>,
     pub channel_max: u16,
     pub frame_max: u32,
     pub heartbeat_s: u16,
@@ -68,6 +72,16 @@ impl ConnectionInfo {
     pub fn name(&self) -> String {
         format!("{} -> {}", self.peer, self.local)
     }
+
+    /// Adds messages published to an exchange.
+    pub fn count_published(&mut self, exchange: &str, messages: u64) {
+        self.published += messages;
+        if let Some((_, count)) = self.published_to.iter_mut().find(|(known, _)| **known == *exchange) {
+            *count += messages;
+        } else if self.published_to.len() < EXCHANGES_COUNTED {
+            self.published_to.push((exchange.into(), messages));
+        }
+    }
 }
 
 impl Connections {
@@ -87,6 +101,8 @@ impl Connections {
             traffic: Traffic::default(),
             blocked: false,
             publishes: false,
+            published: 0,
+            published_to: Vec::new(),
             channel_max: 0,
             frame_max: 0,
             heartbeat_s: 0,
@@ -171,3 +187,6 @@ impl Connections {
         self.open.lock().is_empty()
     }
 }
+
+/// Exchanges for which it is known how much a connection published to each. What goes to more is in the sum only.
+const EXCHANGES_COUNTED: usize = 64;

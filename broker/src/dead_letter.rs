@@ -93,6 +93,7 @@ fn route(source: &QueueCell, target: &DeadLetterTarget, dead: &[Dead], transfer:
     let mut scratch = RouteScratch::default();
     let mut found: Vec<Arc<QueueCell>> = Vec::new();
     let topology = vhost.topology();
+    let mut copies: Vec<(Arc<QueueCell>, u64)> = Vec::new();
     for (index, dead) in dead.iter().enumerate() {
         let Some(message) = &dead.message else { continue };
         let letter = DeadLetter::new(message, source.name(), dead.reason, now_ms, target);
@@ -109,9 +110,16 @@ fn route(source: &QueueCell, target: &DeadLetterTarget, dead: &[Dead], transfer:
                 debug!(queue = %cell.name(), vhost = %cell.vhost(), "dropped a dead letter that goes round");
                 continue;
             }
+            // One queue mostly, and a handful at most.
+            match copies.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &cell)) {
+                Some((_, count)) => *count += 1,
+                None => copies.push((cell.clone(), 1)),
+            }
             transfer.add(cell, index, letter.message.clone());
         }
     }
+    drop(topology);
+    vhost.flows().add_dead(source.uid(), dead.len() as u64, &target.exchange, &copies);
     held
 }
 

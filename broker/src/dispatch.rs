@@ -3,6 +3,9 @@
 //! Publishes are routed through a cache that is valid while the topology's generation stands still, and grouped per
 //! queue; [`Host::flush`] hands each queue its group in one call.
 
+mod audit;
+mod route_cache;
+
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,8 +21,9 @@ use leveret_core::session::host::{
     Binding, Consume, ConsumerKey, Delivery, Destination, ExchangeDeclare, Got, Host, QueueDeclare,
     QueueDeclared, Receipts, Routed, Settle, Ticket,
 };
-use leveret_core::vhost::{RouteScratch, without_bcc};
+use leveret_core::vhost::without_bcc;
 use leveret_protocol::table::{RawTable, Table};
+use serde_json::json;
 
 use tokio::task::AbortHandle;
 use tracing::info;
@@ -33,6 +37,7 @@ use crate::outbox::Outbox;
 use crate::queue_host::{ChannelWindow, Link, Publish, QueueCell, SubscribeError};
 use crate::replies::{is_reply, is_reply_name};
 use crate::store::Store;
+use route_cache::RouteCache;
 
 /// A queue as sessions hold it; compared by identity.
 #[derive(Clone)]
@@ -70,6 +75,8 @@ pub struct ConnectionHost {
     published: (u64, u64),
     /// The login that is being checked.
     login: Option<AbortHandle>,
+    /// True when whoever acts through this writes down what was changed.
+    is_audited_elsewhere: bool,
 }
 
 /// A delayed exchange, and what it is to hold until when.
@@ -118,6 +125,7 @@ impl ConnectionHost {
             awaited: Ticket(0),
             published: (0, 0),
             login: None,
+            is_audited_elsewhere: false,
         }
     }
 
@@ -181,9 +189,26 @@ impl ConnectionHost {
         self.channels.len()
     }
 
-    /// Shows the connection as it is now to the admin API.
-    pub fn show(&self, change: impl FnOnce(&mut ConnectionInfo)) {
+    /// Shows the connection as it is now to the admin API, and adds up what it published where.
+    pub fn show(&mut self, change: impl FnOnce(&mut ConnectionInfo)) {
+        self.add_flows();
         self.broker.connections().update(self.id, change);
+    }
+
+    /// Adds up what was published since the last time, see [`crate::flows`].
+    fn add_flows(&mut self) {
+        let Some(vhost) = &self.vhost else { return };
+        self.routes.credit();
+        if !self.routes.is_counted {
+            return;
+        }
+        vhost.flows().add(self.routes.runs(), self.routes.uncached_copies());
+        self.broker.connections().update(self.id, |info| {
+            for run in self.routes.runs() {
+                info.count_published(run.exchange, run.messages);
+            }
+        });
+        self.routes.forget_counts();
     }
 
     fn metrics(&self) -> &Metrics {
@@ -267,6 +292,7 @@ impl ConnectionHost {
         let vhost = self.vhost()?;
         let generation = self.broker.generation();
         if self.routes.generation != generation {
+            self.add_flows();
             self.routes.clear(generation);
         }
         let names_more_keys = has_routing_headers(message);
@@ -286,6 +312,9 @@ impl ConnectionHost {
             user.check_topic(vhost.name(), exchange, routing_key, Access::Write)?;
         }
         if !self.routes.scratch.read_headers() {
+            if self.routes.is_full() {
+                self.add_flows();
+            }
             self.routes.remember(message);
         }
         Ok(names_more_keys)
@@ -375,6 +404,7 @@ impl Host for ConnectionHost {
     }
 
     fn closed(&mut self) {
+        self.add_flows();
         let channels: Vec<u16> = self.channels.keys().copied().collect();
         for channel in channels {
             self.channel_closed(channel);
@@ -444,12 +474,22 @@ impl Host for ConnectionHost {
         if !request.passive {
             self.check(Access::Configure, Resource::Exchange(request.exchange))?;
         }
-        self.broker.exchange_declare(&*self.vhost()?, &request, self.user_name())
+        let is_new = self.is_new_exchange(&request);
+        let ticket = self.broker.exchange_declare(&*self.vhost()?, &request, self.user_name())?;
+        if is_new {
+            self.note_exchange(&request);
+        }
+        Ok(ticket)
     }
 
     fn exchange_delete(&mut self, exchange: &str, if_unused: bool) -> Result<Ticket, Fault> {
         self.check(Access::Configure, Resource::Exchange(exchange))?;
-        self.broker.exchange_delete(&*self.vhost()?, exchange, if_unused)
+        let is_there = self.has_exchange(exchange) == Some(true);
+        let ticket = self.broker.exchange_delete(&*self.vhost()?, exchange, if_unused)?;
+        if is_there {
+            self.note("delete", "exchange", exchange, json!({}));
+        }
+        Ok(ticket)
     }
 
     fn queue_declare(&mut self, request: QueueDeclare<'_>) -> Result<QueueDeclared, Fault> {
@@ -464,33 +504,57 @@ impl Host for ConnectionHost {
             return Err(Fault::access_refused("the user of this connection was deleted"));
         };
         let may_use = |access, resource: Resource<'_>| user.check(vhost.name(), resource, access);
-        self.broker.queue_declare(&vhost, &request, self.id, user.name(), &may_use)
+        let is_new = self.is_new_queue(&request);
+        let declared = self.broker.queue_declare(&vhost, &request, self.id, user.name(), &may_use)?;
+        if is_new {
+            self.note_queue(&declared.queue, &request);
+        }
+        Ok(declared)
     }
 
     fn queue_delete(&mut self, queue: &str, if_unused: bool, if_empty: bool) -> Result<(u32, Ticket), Fault> {
         self.check(Access::Configure, Resource::Queue(queue))?;
-        self.broker.queue_delete(&*self.vhost()?, queue, self.id, if_unused, if_empty)
+        let is_shared = self.has_shared_queue(queue) == Some(true);
+        let deleted = self.broker.queue_delete(&*self.vhost()?, queue, self.id, if_unused, if_empty)?;
+        if is_shared {
+            self.note("delete", "queue", queue, json!({"messages": deleted.0}));
+        }
+        Ok(deleted)
     }
 
     fn queue_purge(&mut self, queue: &str) -> Result<(u32, Ticket), Fault> {
         self.check(Access::Read, Resource::Queue(queue))?;
         let (purged, ticket) = self.queue(queue)?.purge();
+        if self.has_shared_queue(queue) == Some(true) {
+            self.note("purge", "queue", queue, json!({"messages": purged}));
+        }
         Ok((u32::try_from(purged).unwrap_or(u32::MAX), ticket))
     }
 
     fn bind(&mut self, binding: Binding<'_>) -> Result<Ticket, Fault> {
         self.check_binding(&binding)?;
-        self.broker.bind(&*self.vhost()?, &binding, self.id)
+        let is_new = self.has_shared_binding(&binding) == Some(false);
+        let ticket = self.broker.bind(&*self.vhost()?, &binding, self.id)?;
+        if is_new {
+            self.note_binding("bind", &binding);
+        }
+        Ok(ticket)
     }
 
     fn unbind(&mut self, binding: Binding<'_>) -> Result<Ticket, Fault> {
         self.check_binding(&binding)?;
-        self.broker.unbind(&*self.vhost()?, &binding, self.id)
+        let is_there = self.has_shared_binding(&binding) == Some(true);
+        let ticket = self.broker.unbind(&*self.vhost()?, &binding, self.id)?;
+        if is_there {
+            self.note_binding("unbind", &binding);
+        }
+        Ok(ticket)
     }
 
     fn publish(&mut self, channel: u16, sequence: Option<u64>, message: Message) -> Result<Routed, Fault> {
         let names_more_keys = self.route(&message)?;
         self.published.0 += 1;
+        self.routes.count(message.exchange());
         self.published.1 += u64::from(sequence.is_some());
         let is_held = !self.routes.holding.is_empty();
         if is_held {
@@ -654,68 +718,6 @@ impl ChannelState {
     }
 }
 
-/// Where messages of this connection went, by exchange and routing key.
-#[derive(Default)]
-struct RouteCache {
-    generation: u64,
-    entries: HashMap<Box<[u8]>, Box<[Arc<QueueCell>]>>,
-    /// The key of what `found` holds, so that a run of equal messages costs one comparison.
-    found_key: Vec<u8>,
-    found: Vec<Arc<QueueCell>>,
-    /// Delayed exchanges that hold the message back; never remembered, as its headers say so.
-    holding: Vec<u64>,
-    scratch: RouteScratch,
-    key: Vec<u8>,
-}
-
-impl RouteCache {
-    /// Puts what is known about where `message` goes into `found`.
-    fn find(&mut self, message: &Message) -> bool {
-        let key = message.route_key();
-        if !self.found_key.is_empty() && same_route(&self.found_key, &key) {
-            return true;
-        }
-        self.key.clear();
-        self.key.push(key.0);
-        self.key.extend_from_slice(key.1);
-        let Some(cells) = self.entries.get(self.key.as_slice()) else {
-            return false;
-        };
-        self.found.clear();
-        self.holding.clear();
-        self.found.extend_from_slice(cells);
-        std::mem::swap(&mut self.found_key, &mut self.key);
-        true
-    }
-
-    fn forget_found(&mut self) {
-        self.found_key.clear();
-        self.found.clear();
-        self.holding.clear();
-    }
-
-    fn remember(&mut self, message: &Message) {
-        if self.entries.len() >= ROUTES_MAX {
-            self.entries.clear();
-        }
-        let key = message.route_key();
-        self.found_key.clear();
-        self.found_key.push(key.0);
-        self.found_key.extend_from_slice(key.1);
-        self.entries.insert(self.found_key.as_slice().into(), self.found.as_slice().into());
-    }
-
-    fn clear(&mut self, generation: u64) {
-        self.generation = generation;
-        self.entries.clear();
-        self.forget_found();
-    }
-}
-
-fn same_route(known: &[u8], key: &(u8, &[u8])) -> bool {
-    known[0] == key.0 && known[1..] == *key.1
-}
-
 /// Messages on their way to queues since the last flush, by queue.
 #[derive(Default)]
 struct Groups {
@@ -798,8 +800,6 @@ pub fn describe(cell: &QueueCell) -> String {
     format!("queue '{}' in vhost '{}'", cell.name(), cell.vhost())
 }
 
-/// Routes remembered by one connection.
-const ROUTES_MAX: usize = 1024;
 /// Groups searched one by one before the map is asked.
 const GROUPS_SCANNED: usize = 8;
 /// Groups whose buffers are kept between flushes.

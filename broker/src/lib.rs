@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod alarm;
+pub mod audit;
 pub mod broker;
 pub mod clock;
 pub mod config;
@@ -11,6 +12,7 @@ pub mod deadlines;
 pub mod definitions;
 pub mod delayed;
 pub mod dispatch;
+pub mod flows;
 pub mod history;
 pub mod logging;
 pub mod message_filter;

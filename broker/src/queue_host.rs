@@ -136,6 +136,8 @@ struct LinkState {
     no_ack: bool,
     staged: Vec<Delivery>,
     staged_bytes: usize,
+    /// Messages that it was given.
+    delivered: u64,
 }
 
 /// What a batch leaves to be done once nothing is locked; see [`QueueCell::conclude`].
@@ -190,6 +192,8 @@ pub struct ConsumerInfo {
     pub priority: i32,
     pub held: u32,
     pub active: bool,
+    /// Messages that it was given since it came.
+    pub delivered: u64,
 }
 
 /// Why a consumer was not added.
@@ -587,7 +591,8 @@ impl QueueCell {
         let consumers = state.machine.consumers().filter(|(_, consumer)| consumer.subscription.subscribed);
         consumers
             .filter_map(|(slot, consumer)| {
-                let link = &state.links.get(slot as usize)?.as_ref()?.link;
+                let LinkState { link, delivered, .. } = state.links.get(slot as usize)?.as_ref()?;
+                let delivered = *delivered;
                 let subscription = &consumer.subscription;
                 Some(ConsumerInfo {
                     connection: subscription.connection,
@@ -599,6 +604,7 @@ impl QueueCell {
                     priority: subscription.priority,
                     held: consumer.held,
                     active: state.machine.is_active(slot),
+                    delivered,
                 })
             })
             .collect()
@@ -919,6 +925,7 @@ impl State {
         for slot in self.touched.drain(..) {
             let Some(Some(link)) = self.links.get_mut(slot as usize) else { continue };
             let count = link.staged.len() as u64;
+            link.delivered += count;
             if link.no_ack {
                 self.counters.delivered_no_ack += count;
             } else {
@@ -966,8 +973,14 @@ impl Shell<'_> {
         if self.links.len() <= slot {
             self.links.resize_with(slot + 1, || None);
         }
-        self.links[slot] =
-            link.map(|link| LinkState { link, key, no_ack, staged: Vec::new(), staged_bytes: 0 });
+        self.links[slot] = link.map(|link| LinkState {
+            link,
+            key,
+            no_ack,
+            staged: Vec::new(),
+            staged_bytes: 0,
+            delivered: 0,
+        });
     }
 
     fn set_getter(&mut self, slot: usize, channel: u16) {

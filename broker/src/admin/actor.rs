@@ -30,6 +30,8 @@ impl Actor {
         let id = broker.connections().reserve();
         let peer = SocketAddr::new(visitor.peer(), 0);
         let mut host = ConnectionHost::new(broker.clone(), id, peer, None, Arc::new(Outbox::new()));
+        // Requests are written down as such.
+        host.audited_elsewhere();
         host.logged_in(visitor.user().name());
         let opened: Result<(), Fault> = host.open(vhost);
         opened?;

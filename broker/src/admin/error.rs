@@ -7,6 +7,8 @@ use leveret_core::fault::Fault;
 use leveret_protocol::admin::ErrorBody;
 use leveret_protocol::reply_code::ReplyCode;
 
+use super::audited::Refusal;
+
 /// A request that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
@@ -93,8 +95,10 @@ impl From<Fault> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let refusal = Refusal(self.reason.clone());
         let body = ErrorBody { error: self.error.to_owned(), reason: self.reason };
         let mut response = (self.status, Json(body)).into_response();
+        response.extensions_mut().insert(refusal);
         if self.challenge {
             let challenge = HeaderValue::from_static("Basic realm=\"Leveret\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

@@ -61,6 +61,18 @@ impl Visitor {
         Err(error)
     }
 
+    /// A visitor who did not log in.
+    #[cfg(test)]
+    pub fn for_tests(user: Arc<User>) -> Visitor {
+        Visitor { user, peer: std::net::Ipv4Addr::LOCALHOST.into() }
+    }
+
+    /// The same visitor with the rights they have now; none when they may not use the API any more.
+    pub fn refreshed(&self, broker: &Broker) -> Option<Visitor> {
+        let user = broker.users().read().user(self.user.name()).cloned()?;
+        user.tags().may_manage().then_some(Visitor { user, peer: self.peer })
+    }
+
     /// Who it is.
     pub fn user(&self) -> &Arc<User> {
         &self.user

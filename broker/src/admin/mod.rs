@@ -4,9 +4,11 @@
 //! - `routes`: the table of paths, who may use each and what it answers; a file for each family of objects
 //! - `login`: who asks, and what they may see
 //! - `actor`: what they do, done as over AMQP
+//! - `audited`: what they did, for the audit log
 //! - `message`: messages as JSON
 //! - `ages`: how much of the past is shown
 //! - `list`: filter, order, pages and columns of lists
+//! - `live`: the live feed, and rates of what flows where
 //! - `state`: what the broker knows, collected
 //! - `views`: core types as the API's JSON
 //! - `metrics`: Prometheus' text format
@@ -17,8 +19,10 @@
 
 mod actor;
 mod ages;
+mod audited;
 mod error;
 mod list;
+pub mod live;
 mod login;
 mod message;
 pub mod metrics;

@@ -12,15 +12,15 @@ use std::sync::{Arc, OnceLock};
 
 use leveret_core::auth::User;
 use leveret_core::policy::Applied;
-use leveret_core::queue::ConnectionId;
+use leveret_core::queue::{ConnectionId, Info};
 use leveret_core::session::channel::ChannelInfo;
 use leveret_core::session::host::Destination;
 use leveret_core::vhost::QueueDefinition;
 use leveret_protocol::admin::requests::AuthAttempts;
 use leveret_protocol::admin::{
     Alarm, Application, Arguments, Binding, Channel, ChannelDetails, ChurnRates, Connection,
-    ConnectionDetails, Consumer, Exchange, Listener, MessageStats, NamedFeature, Node, ObjectTotals,
-    Overview, Queue, QueueName, QueueTotals, Rate, Vhost, arguments,
+    ConnectionDetails, Consumer, Exchange, ExchangeStats, Listener, MessageStats, NamedFeature, Node,
+    ObjectTotals, Overview, Queue, QueueName, QueueTotals, Rate, Vhost, arguments,
 };
 use leveret_protocol::table::Value;
 
@@ -198,6 +198,19 @@ pub fn queue(broker: &Broker, vhost: &str, name: &str) -> Option<Queue> {
     Some(Queue { consumer_details, ..view_queue(broker, definition, cell, applied) })
 }
 
+/// One queue, without what others have to do with it.
+pub fn queue_alone(broker: &Broker, vhost: &str, name: &str) -> Option<Queue> {
+    let vhost = broker.vhost(vhost)?;
+    let topology = vhost.topology();
+    let (definition, cell) = topology.queue(name)?;
+    Some(view_queue(broker, definition, cell, topology.applied_to_queue(name)))
+}
+
+/// What a queue is doing, in a word.
+pub fn queue_state(info: &Info) -> &'static str {
+    if info.paused { "paused" } else { "running" }
+}
+
 /// Exchanges.
 pub fn exchanges(broker: &Broker, vhost: Option<&str>) -> Vec<Exchange> {
     let mut exchanges = Vec::new();
@@ -205,7 +218,7 @@ pub fn exchanges(broker: &Broker, vhost: Option<&str>) -> Vec<Exchange> {
         let topology = vhost.topology();
         exchanges.extend(topology.exchanges().map(|definition| {
             let applied = topology.applied_to_exchange(&definition.name);
-            view_exchange(broker, vhost.name(), definition, applied)
+            view_exchange(broker, &vhost, definition, applied)
         }));
     }
     exchanges
@@ -216,7 +229,7 @@ pub fn exchange(broker: &Broker, vhost: &str, name: &str) -> Option<Exchange> {
     let vhost = broker.vhost(vhost)?;
     let topology = vhost.topology();
     let applied = topology.applied_to_exchange(name);
-    Some(view_exchange(broker, vhost.name(), topology.exchange(name)?, applied))
+    Some(view_exchange(broker, &vhost, topology.exchange(name)?, applied))
 }
 
 /// Bindings, those of the default exchange included.
@@ -459,7 +472,7 @@ fn view_queue(
         exclusive: owner.is_some(),
         arguments: arguments(&definition.arguments),
         node: node_name().to_owned(),
-        state: if info.paused { "paused" } else { "running" }.to_owned(),
+        state: queue_state(&info).to_owned(),
         consumers: u16::try_from(info.consumers).unwrap_or(u16::MAX),
         consumer_utilisation: could_deliver,
         consumer_capacity: could_deliver,
@@ -617,16 +630,17 @@ fn message_stats(counters: Counters, rates: &[f64; QUEUE_FIGURES]) -> MessageSta
 
 fn view_exchange(
     broker: &Broker,
-    vhost: &str,
+    vhost: &broker::Vhost,
     definition: &leveret_core::vhost::ExchangeDefinition,
     applied: Option<&Applied>,
 ) -> Exchange {
     // Only delayed exchanges have a uid.
     let delayed = (definition.uid != 0).then(|| broker.delayed_exchange(definition.uid)).flatten();
+    let (publish_in, publish_out) = vhost.flows().of_exchange(&definition.name);
     Exchange {
         messages_delayed: delayed.map(|exchange| exchange.held().messages),
         name: definition.name.clone(),
-        vhost: vhost.to_owned(),
+        vhost: vhost.name().to_string(),
         kind: definition.kind.name().to_owned(),
         durable: definition.durable,
         auto_delete: definition.auto_delete,
@@ -638,6 +652,7 @@ fn view_exchange(
             "" => "rmq-internal".to_owned(),
             user => user.to_owned(),
         },
+        message_stats: Some(ExchangeStats { publish_in, publish_out, ..ExchangeStats::default() }),
         ..Exchange::default()
     }
 }
@@ -741,7 +756,7 @@ fn view_channel(info: &ConnectionInfo, seen: &ChannelInfo) -> Channel {
     }
 }
 
-fn channel_name(info: &ConnectionInfo, number: u16) -> String {
+pub fn channel_name(info: &ConnectionInfo, number: u16) -> String {
     format!("{} ({number})", info.name())
 }
 

@@ -44,7 +44,7 @@ impl Broker {
                 };
             let change = change(&mut topology, &mut affected)?;
             let routes_changed = topology.generation() != generation;
-            self.carry_out(change, routes_changed)
+            self.carry_out(&vhost, change, routes_changed)
         };
         for (cell, setup) in setups {
             cell.reconfigure(setup);

@@ -20,6 +20,8 @@ use leveret_core::vhost::{
     Change, Declarer, QueueCheck, QueueDefinition, RouteScratch, Topology, record_prefix, strip_cr_lf,
 };
 use leveret_core::vhosts::DefaultQueueType;
+use leveret_protocol::admin::Arguments;
+use leveret_protocol::admin::audit::AuditEntry;
 use leveret_protocol::table::Table;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tracing::{info, warn};
@@ -27,6 +29,7 @@ use tracing::{info, warn};
 use super::Broker;
 use crate::delayed::{DelayedExchange, Held};
 use crate::dispatch::describe;
+use crate::flows::Flows;
 use crate::queue_host::{DeleteRefused, QueueCell};
 use crate::store::RecoveredLane;
 
@@ -38,6 +41,7 @@ pub struct Vhost {
     ended: AtomicBool,
     /// Held while a change of policies is carried to queues, so that they hear of changes in their order.
     pub(super) changing_policies: Mutex<()>,
+    flows: Flows,
 }
 
 /// Asks whether the declaring user may use a resource: dead-letter exchanges are checked on declaration.
@@ -47,6 +51,11 @@ impl Vhost {
     /// Its name.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// What flowed through it.
+    pub fn flows(&self) -> &Flows {
+        &self.flows
     }
 
     /// What exists in it, for looking at.
@@ -109,6 +118,7 @@ impl Broker {
         *self.parameters.write() = Parameters::restore(records())?;
         let operations = self.operations.restore(meta.iter().map(|(key, value)| (&**key, &**value)));
         self.write_records(operations);
+        self.audit.restore(meta)?;
         let created = self.create_defaults()?;
         if !created.is_empty() {
             info!(user = self.config.default_user, "created vhost / and the default user");
@@ -156,6 +166,7 @@ impl Broker {
             topology: RwLock::new(topology),
             ended: AtomicBool::new(false),
             changing_policies: Mutex::new(()),
+            flows: Flows::default(),
         });
         self.vhosts.write().insert(name, vhost);
     }
@@ -206,13 +217,13 @@ impl Broker {
         {
             self.add_delayed_exchange(uid, vhost.name.clone(), exchange.name.as_str().into());
         }
-        Ok(self.carry_out(change, changed))
+        Ok(self.carry_out(vhost, change, changed))
     }
 
     /// `exchange.delete`.
     pub fn exchange_delete(&self, vhost: &Vhost, exchange: &str, if_unused: bool) -> Result<Ticket, Fault> {
         let change = vhost.topology_mut()?.delete_exchange(exchange, if_unused)?;
-        Ok(self.carry_out(change, true))
+        Ok(self.carry_out(vhost, change, true))
     }
 
     /// `queue.declare`.
@@ -268,7 +279,7 @@ impl Broker {
     ) -> Arc<QueueCell> {
         let cell = self.cell(&vhost.name, &definition, &topology.options_in_force(&definition), &[]);
         let change = topology.insert_queue(definition, cell.clone());
-        let after = self.carry_out(change, true);
+        let after = self.carry_out(vhost, change, true);
         cell.set_created_at(after);
         cell.start();
         self.metrics.queues_created.fetch_add(1, Ordering::Relaxed);
@@ -340,7 +351,7 @@ impl Broker {
             };
             Fault::precondition_failed(format!("{} {why}", describe(&cell)))
         })?;
-        let after = self.remove_queue(&mut topology, &cell);
+        let after = self.remove_queue(vhost, &mut topology, &cell);
         Ok((u32::try_from(ready).unwrap_or(u32::MAX), after))
     }
 
@@ -351,8 +362,12 @@ impl Broker {
         // A consumer that came meanwhile keeps it.
         if definition.uid == cell.uid() && definition.auto_delete {
             let current = current.clone();
+            let is_shared = definition.exclusive_owner.is_none();
             if current.delete(true, false).is_ok() {
-                self.remove_queue(&mut topology, &current);
+                self.remove_queue(vhost, &mut topology, &current);
+                if is_shared {
+                    self.note_queue_gone(&current, "its last consumer went");
+                }
             }
         }
     }
@@ -364,8 +379,12 @@ impl Broker {
         let Some((definition, current)) = topology.queue(cell.name()) else { return };
         if definition.uid == cell.uid() {
             let current = current.clone();
+            let is_shared = definition.exclusive_owner.is_none();
             if current.delete_if_unused_too_long() {
-                self.remove_queue(&mut topology, &current);
+                self.remove_queue(&vhost, &mut topology, &current);
+                if is_shared {
+                    self.note_queue_gone(&current, "nobody used it for too long");
+                }
             }
         }
     }
@@ -382,7 +401,7 @@ impl Broker {
             .collect();
         for cell in own {
             if cell.delete(false, false).is_ok() {
-                self.remove_queue(&mut topology, &cell);
+                self.remove_queue(vhost, &mut topology, &cell);
             }
         }
     }
@@ -395,7 +414,7 @@ impl Broker {
         connection: ConnectionId,
     ) -> Result<Ticket, Fault> {
         let change = vhost.topology_mut()?.bind(binding, connection)?;
-        Ok(self.carry_out(change, true))
+        Ok(self.carry_out(vhost, change, true))
     }
 
     /// `queue.unbind` and `exchange.unbind`.
@@ -406,18 +425,20 @@ impl Broker {
         connection: ConnectionId,
     ) -> Result<Ticket, Fault> {
         let change = vhost.topology_mut()?.unbind(binding, connection)?;
-        Ok(self.carry_out(change, true))
+        Ok(self.carry_out(vhost, change, true))
     }
 
     pub(super) fn remove_queue(
         &self,
+        vhost: &Vhost,
         topology: &mut Topology<Arc<QueueCell>>,
         cell: &Arc<QueueCell>,
     ) -> Ticket {
         let Some(removed) = topology.remove_queue(cell.name()) else { return Ticket(0) };
         self.metrics.queues_deleted.fetch_add(1, Ordering::Relaxed);
         *self.metrics.deleted_queues.lock() += cell.counters();
-        let after = self.carry_out(removed.change, true);
+        vhost.flows.forget_queue(cell.uid());
+        let after = self.carry_out(vhost, removed.change, true);
         if cell.was_stored() { after.max(self.store.delete_queue(cell.uid())) } else { after }
     }
 
@@ -435,8 +456,23 @@ impl Broker {
         self.store.delete_queue(uid)
     }
 
+    /// Writes down that the broker itself deleted a queue.
+    fn note_queue_gone(&self, cell: &QueueCell, why: &str) {
+        self.audit.note(AuditEntry {
+            via: "broker".to_owned(),
+            action: "delete".to_owned(),
+            kind: "queue".to_owned(),
+            vhost: Some(cell.vhost().to_string()),
+            name: cell.name().to_string(),
+            details: Arguments::from_iter([("why".to_owned(), why.into())]),
+            result: "ok".to_owned(),
+            ..AuditEntry::default()
+        });
+    }
+
     /// Stores what a change calls for and lets connections forget what they remember.
-    pub(super) fn carry_out(&self, change: Change, routes_changed: bool) -> Ticket {
+    pub(super) fn carry_out(&self, vhost: &Vhost, change: Change, routes_changed: bool) -> Ticket {
+        change.exchanges_removed.iter().for_each(|exchange| vhost.flows.forget_exchange(exchange));
         if routes_changed {
             self.changed();
         }

@@ -42,7 +42,7 @@ impl Broker {
             let cells: Vec<Arc<QueueCell>> = topology.queues().map(|(_, cell)| cell.clone()).collect();
             for cell in cells {
                 if cell.delete(false, false).is_ok() {
-                    ticket = ticket.max(self.remove_queue(&mut topology, &cell));
+                    ticket = ticket.max(self.remove_queue(&vhost, &mut topology, &cell));
                 }
             }
             let exchanges: Vec<String> = topology.exchanges().map(|exchange| exchange.name.clone()).collect();

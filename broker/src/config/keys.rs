@@ -69,6 +69,8 @@ pub const KEYS: &[Key] = &[
     key!(amqp.consumer_timeout_ms, |&time| between(time, 0, 10 * 365 * 24 * HOUR_MS)),
     key!(admin.listen),
     key!(admin.tls_listen),
+    key!(audit.entries_max, |&entries| between(entries, 1, 1_000_000)),
+    key!(audit.days_max, |&days| between(days, 1, 100_000)),
     key!(tls.certificate),
     key!(tls.key),
     key!(tls.client_ca),

@@ -9,6 +9,7 @@
 mod bindings;
 mod definitions;
 mod equivalence;
+mod explain;
 mod faults;
 mod named;
 mod policies;
@@ -26,6 +27,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 pub use self::definitions::{
     BindingDefinition, DestinationName, ExchangeDefinition, ExchangeOptions, QueueDefinition,
 };
+pub use self::explain::{Explained, Reached, Unmatched};
 pub use self::policies::PolicyEffect;
 pub use self::records::record_prefix;
 pub use self::routing::{RouteScratch, extra_routing_keys, without_bcc};

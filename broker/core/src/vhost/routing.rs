@@ -243,7 +243,7 @@ pub fn without_bcc(message: Message) -> Message {
     message.rewritten(message.exchange(), message.routing_key(), &properties, message.has_died())
 }
 
-fn keys_of_headers(headers: RawTable<'_>) -> Result<Vec<&str>, Fault> {
+pub(super) fn keys_of_headers(headers: RawTable<'_>) -> Result<Vec<&str>, Fault> {
     let mut keys = Vec::new();
     for (name, value) in headers.iter() {
         if name != "CC" && name != "BCC" {

@@ -282,6 +282,11 @@ impl<H> Topology<H> {
         self.exchanges.get(name).map(|exchange| &*exchange.definition)
     }
 
+    /// Where an exchange sends what it cannot route.
+    pub fn alternate_exchange(&self, name: &str) -> Option<&str> {
+        self.exchanges.get(name)?.options.alternate_exchange.as_deref()
+    }
+
     /// All exchanges, in an order that only changes when exchanges come and go.
     pub fn exchanges(&self) -> impl Iterator<Item = &ExchangeDefinition> {
         self.exchanges.iter().map(|exchange| &*exchange.definition)
@@ -484,6 +489,14 @@ impl<H> Topology<H> {
             self.remove_unused(touched, &mut change);
         }
         Ok(change)
+    }
+
+    /// True when there is exactly this binding.
+    pub fn is_bound(&self, binding: &Binding<'_>) -> bool {
+        let Ok((source, target)) = self.resolve(binding) else { return false };
+        canonical_arguments(binding.arguments).is_ok_and(|arguments| {
+            self.bindings.find(source, target, binding.routing_key, &arguments).is_some()
+        })
     }
 
     /// All bindings but the default exchange's, which follow from the names of the queues.

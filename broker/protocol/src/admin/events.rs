@@ -90,7 +90,8 @@ pub struct ListChange<T> {
     pub snapshot: bool,
     /// New ones and those that changed, whole.
     pub changed: Vec<T>,
-    /// Keys of those that are gone: `vhost` and name of queues and exchanges, separated by a line feed, else the name.
+    /// Keys of those that are gone: `vhost` and name of queues and exchanges, the channel's name and the tag of consumers,
+    /// separated by a line feed, else the name or id.
     pub removed: Vec<String>,
     /// When, in milliseconds since 1970.
     pub at: u64,

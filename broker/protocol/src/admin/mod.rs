@@ -82,6 +82,13 @@ macro_rules! counters {
         pub struct $name {
             $($(#[$field_doc])* pub $counter: u64, pub $details: Rate,)*
         }
+
+        impl $name {
+            /// Fills in how fast each counter rose since `before`, which was so many seconds ago.
+            pub fn rates_since(&mut self, before: &$name, seconds: f64) {
+                $(self.$details = Rate::new((self.$counter as f64 - before.$counter as f64) / seconds);)*
+            }
+        }
     };
 }
 

@@ -6,6 +6,8 @@
 //! A family is a file with a function `routes` that gives its part of the table, and a line in [`table`]. Names in braces
 //! are the same in all families: `{vhost}` is looked at by those who decide who may (see [`Who`]).
 
+mod alarms;
+mod audit;
 mod bindings;
 mod channels;
 mod cluster;
@@ -13,6 +15,7 @@ mod connections;
 mod consumers;
 mod definitions;
 mod delayed;
+mod events;
 mod exchanges;
 mod health;
 mod limits;
@@ -28,8 +31,10 @@ pub(in crate::admin) mod policies;
 mod queues;
 mod reference;
 mod route;
+mod route_test;
 #[cfg(test)]
 mod tests;
+mod topology;
 mod users;
 mod vhosts;
 
@@ -47,6 +52,7 @@ use leveret_core::session::host::Ticket;
 use serde::de::DeserializeOwned;
 use tracing::error;
 
+pub(super) use self::overview::narrowed as narrowed_overview;
 pub use self::route::{Route, Who};
 use self::route::{delete, get, post, put};
 use super::error::ApiError;
@@ -83,6 +89,11 @@ pub fn table() -> Vec<Route> {
         health::routes,
         metrics::routes,
         reference::routes,
+        events::routes,
+        topology::routes,
+        alarms::routes,
+        audit::routes,
+        route_test::routes,
     ];
     families.into_iter().flat_map(|family: fn() -> Vec<Route>| family()).collect()
 }

@@ -62,7 +62,7 @@ const MESSAGES: &[Field] = &[
 ];
 
 /// The overview for somebody who does not see the whole broker: what they see is counted for them.
-fn narrowed(overview: Overview, broker: &Broker, visitor: &Visitor) -> Overview {
+pub(in crate::admin) fn narrowed(overview: Overview, broker: &Broker, visitor: &Visitor) -> Overview {
     let queues = visible(visitor, state::queues(broker, None));
     let mut totals = QueueTotals::default();
     for queue in &queues {

@@ -3,18 +3,20 @@
 //! Who may is part of the entry and not of what is done: a handler that needs a login is not reached without one, and
 //! the documents made from the table say what holds.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{RawPathParams, Request, State};
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::handler::Handler;
-use axum::http::{Method, request};
+use axum::http::{Method, header, request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use crate::admin::audited::{self, Refusal};
 use crate::admin::error::ApiError;
 use crate::admin::login::{Peer, Visitor};
 use crate::broker::Broker;
@@ -127,7 +129,8 @@ impl Route {
         if self.who == Who::Anyone {
             return self.handler;
         }
-        let gate = Gate { broker: broker.clone(), who: self.who };
+        let is_audited = audited::may_change(&self.method, self.path);
+        let gate = Gate { broker: broker.clone(), who: self.who, audited: is_audited.then_some(self.path) };
         self.handler.layer(middleware::from_fn_with_state(gate, pass))
     }
 }
@@ -136,6 +139,8 @@ impl Route {
 struct Gate {
     broker: Arc<Broker>,
     who: Who,
+    /// The route's path, when what is done there is written into the audit log.
+    audited: Option<&'static str>,
 }
 
 /// Lets a request through to its handler, with the visitor it comes from.
@@ -150,9 +155,55 @@ async fn pass(
         Ok(visitor) => visitor,
         Err(refused) => return refused.into_response(),
     };
-    parts.extensions.insert(visitor);
-    next.run(Request::from_parts(parts, body)).await
+    parts.extensions.insert(visitor.clone());
+    let request = Request::from_parts(parts, body);
+    match gate.audited {
+        None => next.run(request).await,
+        Some(route) => run_audited(&gate.broker, &visitor, peer, route, request, next).await,
+    }
 }
+
+/// Has a request answered, and writes down what it changed or was refused.
+async fn run_audited(
+    broker: &Broker,
+    visitor: &Visitor,
+    peer: SocketAddr,
+    route: &'static str,
+    request: Request,
+    next: Next,
+) -> Response {
+    let method = request.method().clone();
+    let is_rehearsal =
+        request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "dry_run=true"));
+    let (mut parts, mut body) = request.into_parts();
+    let names: Vec<(String, String)> = match RawPathParams::from_request_parts(&mut parts, &()).await {
+        Ok(names) => names.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        Err(_) => Vec::new(),
+    };
+    let length =
+        parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let is_short = length.is_some_and(|length: usize| length <= CONTENT_KEPT_BYTES);
+    let mut content = None;
+    if is_short && audited::keeps_content(route) {
+        let Ok(bytes) = axum::body::to_bytes(body, CONTENT_KEPT_BYTES).await else {
+            return ApiError::bad_request("the body cannot be read").into_response();
+        };
+        content = serde_json::from_slice(&bytes).ok();
+        body = bytes.into();
+    }
+    let response = next.run(Request::from_parts(parts, body)).await;
+    if !is_rehearsal {
+        let outcome = (response.status(), response.extensions().get::<Refusal>());
+        let source = peer.to_string();
+        if let Some(entry) = audited::entry(visitor, source, &method, route, &names, content, outcome) {
+            broker.audit().note(entry);
+        }
+    }
+    response
+}
+
+/// What a request carries is kept in the audit log up to this size.
+const CONTENT_KEPT_BYTES: usize = 4096;
 
 impl Gate {
     async fn admit(&self, parts: &mut request::Parts, peer: std::net::IpAddr) -> Result<Visitor, ApiError> {
@@ -181,7 +232,6 @@ impl Gate {
 
     /// The vhost that the path names.
     async fn vhost(&self, parts: &mut request::Parts) -> Result<Option<String>, ApiError> {
-        use axum::extract::FromRequestParts;
         match RawPathParams::from_request_parts(parts, &()).await {
             Ok(names) => {
                 let vhost = names.iter().find(|(name, _)| *name == "vhost");
