@@ -1,15 +1,17 @@
 //! The command line.
 
+use crate::admin::arguments as admin;
 use crate::{exit, json};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use leveret_client::{Backoff, Connection, Message, PERSISTENT, Properties, Table, Value};
 use std::{path::PathBuf, time::Duration};
 
-/// Publish, consume, declare and measure over AMQP.
+/// Messages over AMQP, administration over HTTP.
 ///
-/// Works with Leveret and every other broker that speaks AMQP 0-9-1. Messages go to stdout, everything else to
-/// stderr. A connection that is lost is made again for as long as --timeout says; a message that was not confirmed is
-/// then published again and may arrive twice.
+/// publish, consume, get, declare, delete, bind, unbind, purge and bench speak AMQP, to Leveret and every other broker of
+/// AMQP 0-9-1: --uri. A connection that is lost is made again for as long as --timeout says; a message that was not
+/// confirmed is then published again and may arrive twice. All other commands ask the admin API: --admin, --user,
+/// --profile. What RabbitMQ has of that works with RabbitMQ. Data goes to stdout, everything else to stderr.
 #[derive(Debug, Parser)]
 #[command(name = "leveretctl", version, after_help = exit::HELP, max_term_width = 100)]
 pub struct Arguments {
@@ -68,6 +70,49 @@ pub enum Command {
     Unbind(Bind),
     Purge(Purge),
     Bench(Bench),
+    /// The broker at a glance
+    Overview(admin::Single<admin::Nothing>),
+    /// The busiest queues, live, until Ctrl-C
+    Top(admin::Single<admin::TopArguments>),
+    /// Queues and the messages in them: list, declare, peek, move, requeue, purge, pause
+    #[command(after_help = admin::QUEUE_EXAMPLES)]
+    Queues(admin::Group<admin::Queues>),
+    /// Exchanges: list, declare, delete; where would a message go?
+    Exchanges(admin::Group<admin::Exchanges>),
+    /// Bindings: list, add, remove
+    Bindings(admin::Group<admin::Bindings>),
+    /// Connections: list, close
+    Connections(admin::Group<admin::Connections>),
+    /// Open channels
+    Channels(admin::Single<admin::ListArguments>),
+    /// Consumers of the vhost
+    Consumers(admin::Single<admin::ListArguments>),
+    /// Moves, copies and the like that go on in the background
+    Operations(admin::Group<admin::Operations>),
+    /// Messages that wait for their time in a delayed exchange
+    Delayed(admin::Group<admin::Delayed>),
+    /// Users: list, put, delete
+    Users(admin::Group<admin::Users>),
+    /// What users may do in vhosts
+    Permissions(admin::Group<admin::Permissions>),
+    /// Vhosts: list, put, delete
+    Vhosts(admin::Group<admin::Vhosts>),
+    /// Policies: list, set, preview, delete
+    Policies(admin::Group<admin::Policies>),
+    /// Limits of vhosts and users
+    Limits(admin::Group<admin::Limits>),
+    /// Export and import everything that is defined
+    Definitions(admin::Group<admin::Definitions>),
+    /// Who changed what, the latest first
+    Audit(admin::Single<admin::AuditArguments>),
+    /// What runs short, why, and who fills it
+    Alarms(admin::Single<admin::Nothing>),
+    /// Is the broker well? Exit code 7 when it is not
+    Health(admin::Single<admin::Nothing>),
+    /// Print completions for a shell, to be put where it looks for them
+    Completions {
+        shell: clap_complete::Shell,
+    },
 }
 
 const PUBLISH_EXAMPLES: &str = "\

@@ -1,6 +1,6 @@
 //! Exit codes, and which failure gets which.
 
-use leveret_client::Error;
+use leveret_client::{Error, admin};
 use std::process::ExitCode;
 
 /// Shown at the end of `leveretctl --help`; the table and [`code_of`] say the same.
@@ -13,11 +13,16 @@ Exit codes:
     4  time was up before everything was done
     5  refused: no permission, other settings than the existing ones, in use, locked
     6  not delivered: a message reached no queue (--mandatory) or was rejected by a full one
+    7  the broker is not well (health), or an operation did not reach its end
   130  interrupted by Ctrl-C or SIGTERM
 
 Environment:
-  LEVERET_URI  the broker, as --uri
-  LEVERET_LOG  what to log to stderr [default: warn,lapin=off]";
+  LEVERET_URI            the broker over AMQP, as --uri
+  LEVERET_ADMIN          the admin listener, as --admin; LEVERET_USER, LEVERET_VHOST and LEVERET_PROFILE likewise
+  LEVERET_PASSWORD       the password for the admin API; never an argument, which every user of the machine sees
+  LEVERET_PASSWORD_FILE  a file with it, as --password-file
+  LEVERETCTL_CONFIG      the file of profiles [default: ~/.config/leveret/leveretctl.toml]
+  LEVERET_LOG            what to log to stderr [default: warn,lapin=off]";
 
 /// Failures of the tool itself, beside those of the client library.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +35,12 @@ pub enum Failure {
     Undelivered(u64, u64),
     #[error("{0}")]
     Usage(String),
+    #[error("{0}")]
+    Missing(String),
+    #[error("the broker is not well: {0}")]
+    Unwell(String),
+    #[error("not done to the end: {0}")]
+    Incomplete(String),
     #[error("interrupted")]
     Interrupted,
 }
@@ -59,10 +70,21 @@ fn code_of(error: &anyhow::Error) -> u8 {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return match failure {
             Failure::Usage(_) => 2,
-            Failure::Empty => 3,
+            Failure::Empty | Failure::Missing(_) => 3,
             Failure::TimedOut(_) => 4,
             Failure::Undelivered(..) => 6,
+            Failure::Unwell(_) | Failure::Incomplete(_) => 7,
             Failure::Interrupted => 130,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<admin::Error>() {
+        return match error {
+            admin::Error::Url { .. } | admin::Error::Authorities { .. } => 2,
+            admin::Error::Timeout { .. } => 4,
+            admin::Error::Login { .. } => 5,
+            _ if error.is_not_found() => 3,
+            admin::Error::Refused { status: 400..=499, .. } => 5,
+            _ => 1,
         };
     }
     match error.downcast_ref::<Error>() {
@@ -102,6 +124,12 @@ mod tests {
         check(refused(403).into(), 5);
         check(Failure::Undelivered(1, 2).into(), 6);
         check(Failure::Interrupted.into(), 130);
+        let answered = |status| admin::Error::Refused { status, error: String::new(), reason: String::new() };
+        check(answered(404).into(), 3);
+        check(answered(400).into(), 5);
+        check(answered(500).into(), 1);
+        check(admin::Error::Login { user: "a".into() }.into(), 5);
+        check(Failure::Unwell("alarms".into()).into(), 7);
         check(Err::<(), _>(refused(404)).context("declaring").expect_err("it is one"), 3);
     }
 }

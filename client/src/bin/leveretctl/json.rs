@@ -168,6 +168,23 @@ pub fn parse_argument(text: &str) -> anyhow::Result<(String, Value)> {
     Ok((name.to_owned(), value))
 }
 
+/// `name=text` or `name:=JSON`, for what goes over HTTP.
+pub fn parse_json_argument(text: &str) -> anyhow::Result<(String, Json)> {
+    let (name, value) = text.split_once('=').context("expected NAME=TEXT or NAME:=JSON")?;
+    match name.strip_suffix(':') {
+        Some(name) => {
+            let json = serde_json::from_str(value).with_context(|| format!("'{value}' is not JSON"))?;
+            Ok((name.to_owned(), json))
+        }
+        None => Ok((name.to_owned(), value.into())),
+    }
+}
+
+/// As [`parse_json_argument`], and a name alone, whatever its value.
+pub fn parse_json_condition(text: &str) -> anyhow::Result<(String, Json)> {
+    if text.contains('=') { parse_json_argument(text) } else { Ok((text.to_owned(), Json::Null)) }
+}
+
 fn json_to_value(json: Json) -> anyhow::Result<Value> {
     Ok(match json {
         Json::Null => Value::Void,
@@ -312,6 +329,10 @@ mod tests {
         check("a=b=c", "a", Value::LongString("b=c".into()));
         check("a:=3", "a", Value::LongLongInt(3));
         check("a:=true", "a", Value::Boolean(true));
+        assert_eq!(parse_json_argument("a:=[1]").expect("JSON"), ("a".to_owned(), json!([1])));
+        assert_eq!(parse_json_condition("a=1").expect("text"), ("a".to_owned(), json!("1")));
+        assert_eq!(parse_json_condition("a").expect("a name"), ("a".to_owned(), Json::Null));
+        assert!(parse_json_argument("a").is_err() && parse_json_argument("a:=b").is_err());
         assert!(parse_argument("a").is_err());
         assert!(parse_argument("a:=b").is_err());
         assert!(parse_argument(&format!("{}=x", "n".repeat(256))).is_err());

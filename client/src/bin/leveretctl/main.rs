@@ -1,7 +1,8 @@
-//! `leveretctl`: AMQP operations for shells and scripts.
+//! `leveretctl`: messages over AMQP and administration over HTTP, for shells and scripts.
 //!
 //! Data goes to stdout, everything else to stderr. Exit codes are part of the interface; `exit.rs` has them.
 
+mod admin;
 mod arguments;
 mod bench;
 mod consume;
@@ -15,7 +16,7 @@ mod progress;
 mod publish;
 
 use arguments::{Arguments, Command};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use std::{io::IsTerminal, process::ExitCode};
 use tracing_subscriber::EnvFilter;
 
@@ -39,7 +40,14 @@ fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let connect = &arguments.connect;
+    if let Command::Completions { shell } = &arguments.command {
+        clap_complete::generate(*shell, &mut Arguments::command(), "leveretctl", &mut std::io::stdout());
+        return Ok(());
+    }
     let work = async {
+        if let Some(outcome) = admin::run(&arguments.command, connect.timeout).await {
+            return outcome;
+        }
         match &arguments.command {
             Command::Publish(options) => publish::run(connect, options).await,
             Command::Get(options) => consume::get(connect, options).await,
@@ -50,6 +58,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             Command::Purge(queue) => declare::purge(connect, queue).await,
             Command::Consume(options) => consume::run(connect, options).await,
             Command::Bench(options) => bench::run(connect, options).await,
+            other => unreachable!("{other:?} was taken care of above"),
         }
     };
     tokio::select! {
