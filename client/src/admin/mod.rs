@@ -170,6 +170,7 @@ impl Client {
         headers: &[(&'static str, String)],
     ) -> Result<(String, Vec<u8>)> {
         let path = path.into_text();
+        let may_repeat = method == Method::GET;
         let mut request = self.request(method, &path).timeout(self.timeout);
         for (name, value) in headers {
             request = request.header(*name, value);
@@ -177,7 +178,14 @@ impl Client {
         if let Some(content) = content {
             request = request.header(header::CONTENT_TYPE, "application/json").body(content);
         }
-        let answer = request.send().await.map_err(|error| self.failed(&error))?;
+        // A connection that was kept since the last request may have been closed meanwhile, which shows only when it is
+        // used. What only asks is asked again.
+        let again = if may_repeat { request.try_clone() } else { None };
+        let answer = match (request.send().await, again) {
+            (Err(error), Some(again)) if !error.is_timeout() && !error.is_connect() => again.send().await,
+            (answer, _) => answer,
+        };
+        let answer = answer.map_err(|error| self.failed(&error))?;
         let answer = self.check(&path, answer).await?;
         let body = self.read_body(answer, ANSWER_BYTES_MAX).await?;
         Ok((path, body))
