@@ -193,7 +193,7 @@ impl Broker {
         let cell = topology.accessible_queue(queue, ConnectionId(0))?.1.clone();
         let change = topology.pause_queue(queue, paused);
         cell.pause(paused);
-        let after = self.carry_out(change, false);
+        let after = self.carry_out(vhost, change, false);
         drop(topology);
         cell.deliver();
         Ok(after)
