@@ -32,6 +32,11 @@ pub enum Intent {
     Notify(Notice),
     /// Into the clipboard.
     Copy(String),
+    /// Into a file of this name, where people look for what they downloaded.
+    Export {
+        name: String,
+        contents: String,
+    },
     /// Only objects of this vhost, or of all.
     SelectVhost(Option<String>),
     /// Other settings, which are written down.
@@ -161,6 +166,10 @@ pub enum Effect {
         requests: Vec<Request>,
     },
     Copy(String),
+    Export {
+        name: String,
+        contents: String,
+    },
     /// Writes the settings down.
     Save(Box<Settings>),
 }

@@ -10,11 +10,18 @@
 //! in the [`Store`] as [`Remote`] and stay readable while they are fetched again; what people do becomes an [`Intent`].
 
 pub mod attention;
+pub mod dead;
+pub mod deaths;
+pub mod definitions;
+pub mod draft;
 pub mod filter;
+pub mod flow;
 pub mod format;
 pub mod index;
 pub mod intent;
+pub mod lookups;
 pub mod palette;
+pub mod payload;
 pub mod query;
 pub mod remote;
 pub mod ring;

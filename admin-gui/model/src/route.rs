@@ -26,6 +26,24 @@ pub enum Route {
     },
     Channels,
     Consumers,
+    /// What flows where, drawn.
+    Flow,
+    DeadLetters,
+    /// One queue of dead letters.
+    DeadQueue {
+        vhost: String,
+        name: String,
+    },
+    /// Publishing, and looking at messages.
+    Messages,
+    /// Messages that wait for their time.
+    Delayed,
+    Policies,
+    /// Users, permissions, vhosts, limits.
+    Access,
+    Definitions,
+    /// Alarms, operations, and who changed what.
+    Alarms,
     Settings,
     /// Every widget on one page, for those who change the theme.
     Gallery,
@@ -82,6 +100,7 @@ impl Route {
             Route::Queue { .. } => Route::Queues,
             Route::Exchange { .. } => Route::Exchanges,
             Route::Connection { .. } => Route::Connections,
+            Route::DeadQueue { .. } => Route::DeadLetters,
             other => other.clone(),
         }
     }
@@ -112,6 +131,17 @@ impl Route {
             ["connections", name] => Route::Connection { name: (*name).to_owned() },
             ["channels"] => Route::Channels,
             ["consumers"] => Route::Consumers,
+            ["flow"] => Route::Flow,
+            ["dead-letters"] => Route::DeadLetters,
+            ["messages"] => Route::Messages,
+            ["delayed"] => Route::Delayed,
+            ["policies"] => Route::Policies,
+            ["access"] => Route::Access,
+            ["definitions"] => Route::Definitions,
+            ["alarms"] => Route::Alarms,
+            ["dead-letters", vhost, name] => {
+                Route::DeadQueue { vhost: (*vhost).to_owned(), name: (*name).to_owned() }
+            }
             ["settings"] => Route::Settings,
             ["gallery"] => Route::Gallery,
             _ => return None,
@@ -136,6 +166,15 @@ impl Display for Route {
             Route::Connection { name } => write!(f, "connections/{}", encode(name)),
             Route::Channels => f.write_str("channels"),
             Route::Consumers => f.write_str("consumers"),
+            Route::Flow => f.write_str("flow"),
+            Route::DeadLetters => f.write_str("dead-letters"),
+            Route::Messages => f.write_str("messages"),
+            Route::Delayed => f.write_str("delayed"),
+            Route::Policies => f.write_str("policies"),
+            Route::Access => f.write_str("access"),
+            Route::Definitions => f.write_str("definitions"),
+            Route::Alarms => f.write_str("alarms"),
+            Route::DeadQueue { vhost, name } => write!(f, "dead-letters/{}/{}", encode(vhost), encode(name)),
             Route::Settings => f.write_str("settings"),
             Route::Gallery => f.write_str("gallery"),
         }
@@ -250,6 +289,15 @@ mod tests {
             Route::Connection { name: "127.0.0.1:40000 -> 127.0.0.1:5672".to_owned() },
             Route::Channels,
             Route::Consumers,
+            Route::Flow,
+            Route::DeadLetters,
+            Route::Messages,
+            Route::Delayed,
+            Route::Policies,
+            Route::Access,
+            Route::Definitions,
+            Route::Alarms,
+            Route::DeadQueue { vhost: "/".to_owned(), name: "orders.dlq".to_owned() },
             Route::Settings,
             Route::Gallery,
         ];

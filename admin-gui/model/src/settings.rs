@@ -24,6 +24,8 @@ pub struct Settings {
     pub brokers: Vec<SavedBroker>,
     /// How tables look, by their names.
     pub tables: BTreeMap<String, TableSettings>,
+    /// Messages that are sent often.
+    pub templates: Vec<crate::draft::Draft>,
 }
 
 impl Default for Settings {
@@ -38,6 +40,7 @@ impl Default for Settings {
             last: None,
             brokers: Vec::new(),
             tables: BTreeMap::new(),
+            templates: Vec::new(),
         }
     }
 }

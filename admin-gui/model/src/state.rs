@@ -276,6 +276,7 @@ impl State {
             }
             Intent::Notify(notice) => self.notify(notice),
             Intent::Copy(text) => effects.push(Effect::Copy(text)),
+            Intent::Export { name, contents } => effects.push(Effect::Export { name, contents }),
             Intent::SelectVhost(vhost) => self.vhost = vhost,
             Intent::Settings(settings) => {
                 self.settings = *settings.clone();
