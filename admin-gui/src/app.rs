@@ -159,6 +159,15 @@ impl App {
             };
             match left {
                 Some(Effect::Copy(text)) => ctx.copy_text(text),
+                Some(Effect::Export { name, contents }) => {
+                    self.state.notify(match files::export(&name, contents.as_bytes()) {
+                        Ok(file) => {
+                            Notice::new(Severity::Success, text::common::EXPORTED.with(&[&file.display()]))
+                        }
+                        Err(error) => Notice::new(Severity::Error, text::common::NOT_EXPORTED.with(&[&name]))
+                            .detail(error.to_string()),
+                    });
+                }
                 Some(Effect::Save(settings)) => {
                     let saved = self.file.as_ref().map(|file| files::save(file, &settings));
                     if let Some(Err(error)) = saved {

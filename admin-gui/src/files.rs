@@ -1,4 +1,4 @@
-//! The file of settings, and pictures of the screen.
+//! The file of settings, what is exported, and pictures of the screen.
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
@@ -42,6 +42,32 @@ pub fn save(file: &Path, settings: &Settings) -> io::Result<()> {
     fs::rename(beside, file)
 }
 
+/// Writes a file where people look for what they downloaded; one of that name stays.
+pub fn export(name: &str, contents: &[u8]) -> io::Result<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = folder("HOME").or_else(|| folder("USERPROFILE"));
+    let downloads = folder("XDG_DOWNLOAD_DIR").or_else(|| home.as_ref().map(|home| home.join("Downloads")));
+    let folder = downloads.filter(|folder| folder.is_dir()).or(home).unwrap_or_else(std::env::temp_dir);
+    export_into(&folder, name, contents)
+}
+
+fn export_into(folder: &Path, name: &str, contents: &[u8]) -> io::Result<PathBuf> {
+    let (stem, ending) = name.rsplit_once('.').unwrap_or((name, "txt"));
+    for number in 1..1_000 {
+        let candidate =
+            folder.join(if number == 1 { name.to_owned() } else { format!("{stem}-{number}.{ending}") });
+        match fs::OpenOptions::new().write(true).create_new(true).open(&candidate) {
+            Ok(mut file) => {
+                file.write_all(contents)?;
+                return Ok(candidate);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::from(io::ErrorKind::AlreadyExists))
+}
+
 /// Writes a picture as PNG.
 pub fn write_png(file: &Path, image: &ColorImage) -> io::Result<()> {
     let [width, height] = image.size.map(|side| u32::try_from(side).unwrap_or(u32::MAX));
@@ -57,6 +83,17 @@ pub fn write_png(file: &Path, image: &ColorImage) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_export_leaves_the_one_before_it_alone() {
+        let folder = std::env::temp_dir().join(format!("leveret-export-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("makes");
+        let first = export_into(&folder, "dead.ndjson", b"1").expect("writes");
+        let second = export_into(&folder, "dead.ndjson", b"2").expect("writes");
+        assert!(second.ends_with("dead-2.ndjson"));
+        assert_eq!((fs::read(first).ok(), fs::read(second).ok()), (Some(b"1".to_vec()), Some(b"2".to_vec())));
+        fs::remove_dir_all(folder).expect("removes");
+    }
 
     #[test]
     fn settings_are_read_back_and_a_broken_file_is_told_of() {

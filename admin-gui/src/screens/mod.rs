@@ -2,16 +2,24 @@
 //! through [`Cx`], and sends intents for what somebody wants. A new one is a [`Route`], a file here, and a line in
 //! [`Screens::ui`]; one that is in the navigation is in [`crate::shell::commands::PLACES`] too.
 
+pub mod access;
+pub mod alarms;
 pub mod bindings;
 pub mod channels;
 pub mod connect;
 pub mod connections;
 pub mod consumers;
+pub mod dead_letters;
+pub mod definitions;
+pub mod delayed;
 pub mod exchange;
 pub mod exchanges;
+pub mod flow;
 pub mod forms;
 pub mod gallery;
+pub mod messages;
 pub mod overview;
+pub mod policies;
 pub mod queue;
 pub mod queues;
 pub mod settings;
@@ -35,6 +43,14 @@ pub struct Screens {
     pub connections: connections::State,
     pub channels: channels::State,
     pub consumers: consumers::State,
+    pub flow: flow::State,
+    pub dead_letters: dead_letters::State,
+    pub messages: messages::State,
+    pub delayed: delayed::State,
+    pub policies: policies::State,
+    pub access: access::State,
+    pub definitions: definitions::State,
+    pub alarms: alarms::State,
     pub gallery: gallery::State,
 }
 
@@ -58,6 +74,17 @@ impl Screens {
             Route::Connection { name } => connections::one(&mut self.channels, ui, cx, name),
             Route::Channels => channels::ui(&mut self.channels, ui, cx),
             Route::Consumers => consumers::ui(&mut self.consumers, ui, cx),
+            Route::Flow => flow::ui(&mut self.flow, ui, cx),
+            Route::DeadLetters => dead_letters::ui(&mut self.dead_letters, ui, cx, None),
+            Route::DeadQueue { vhost, name } => {
+                dead_letters::ui(&mut self.dead_letters, ui, cx, Some((vhost, name)))
+            }
+            Route::Messages => messages::ui(&mut self.messages, ui, cx),
+            Route::Delayed => delayed::ui(&mut self.delayed, ui, cx),
+            Route::Policies => policies::ui(&mut self.policies, ui, cx),
+            Route::Access => access::ui(&mut self.access, ui, cx),
+            Route::Definitions => definitions::ui(&mut self.definitions, ui, cx),
+            Route::Alarms => alarms::ui(&mut self.alarms, ui, cx),
             Route::Settings => settings::ui(ui, cx),
             Route::Gallery => gallery::ui(&mut self.gallery, ui, cx),
         }

@@ -36,12 +36,20 @@ pub struct Command {
 /// Places of the navigation, in its order: what Ctrl+1 to Ctrl+9 lead to.
 pub const PLACES: &[(&str, Text, Route)] = &[
     (icons::LAYOUT_DASHBOARD, OVERVIEW, Route::Overview),
+    (icons::WAYPOINTS, MESSAGE_FLOW, Route::Flow),
     (icons::INBOX, QUEUES, Route::Queues),
+    (icons::SKULL, DEAD_LETTERS, Route::DeadLetters),
     (icons::SHUFFLE, EXCHANGES, Route::Exchanges),
     (icons::CABLE, BINDINGS, Route::Bindings),
     (icons::PLUG, CONNECTIONS, Route::Connections),
     (icons::LAYERS, CHANNELS, Route::Channels),
     (icons::USERS, CONSUMERS, Route::Consumers),
+    (icons::MAIL, MESSAGES, Route::Messages),
+    (icons::CALENDAR_CLOCK, DELAYED, Route::Delayed),
+    (icons::SCROLL_TEXT, POLICIES, Route::Policies),
+    (icons::SHIELD, ACCESS, Route::Access),
+    (icons::FILE_DIFF, DEFINITIONS, Route::Definitions),
+    (icons::BELL, ALARMS, Route::Alarms),
 ];
 
 const NUMBERS: [Key; 9] =

@@ -14,6 +14,14 @@ texts! {
     CONNECTION = "Connection" | "连接";
     CHANNELS = "Channels" | "信道";
     CONSUMERS = "Consumers" | "消费者";
+    MESSAGE_FLOW = "Message flow" | "消息流";
+    DEAD_LETTERS = "Dead letters" | "死信";
+    MESSAGES = "Messages" | "消息";
+    DELAYED = "Delayed" | "延迟消息";
+    POLICIES = "Policies" | "策略";
+    ACCESS = "Access" | "访问控制";
+    DEFINITIONS = "Definitions" | "定义";
+    ALARMS = "Alarms and log" | "告警与日志";
     SETTINGS = "Settings" | "设置";
     BROKERS = "Brokers" | "消息服务器";
     GALLERY = "Widgets" | "控件";
@@ -68,6 +76,8 @@ texts! {
     UNBIND = "Unbind" | "解绑";
     OPEN = "Open" | "打开";
 
+    EXPORTED = "Written: {}" | "已写入：{}";
+    NOT_EXPORTED = "{} could not be written" | "无法写入 {}";
     LOADING = "Loading…" | "正在加载…";
     CLEAR_FILTER = "Clear the filter" | "清除筛选";
     NOTHING_MATCHES = "Nothing matches “{}”." | "没有与“{}”匹配的内容。";

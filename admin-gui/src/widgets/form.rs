@@ -89,6 +89,12 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// As they are typed to be read as the same again.
+    pub fn from_json(table: &serde_json::Map<String, Json>) -> Arguments {
+        let typed = |value: &Json| leveret_admin_model::draft::typed(value);
+        Arguments { rows: table.iter().map(|(name, value)| (name.clone(), typed(value))).collect() }
+    }
+
     /// As JSON: what reads as a number or a truth value is one, anything else is text.
     pub fn json(&self) -> Json {
         let read = |text: &str| {

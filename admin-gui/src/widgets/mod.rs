@@ -2,6 +2,7 @@
 
 pub mod chart;
 pub mod form;
+pub mod message;
 pub mod panel;
 pub mod spark;
 pub mod table;
