@@ -114,6 +114,8 @@ struct VhostForm {
     description: String,
     tags: String,
     limits: (String, String),
+    /// Those that it has.
+    known: Arguments,
 }
 
 const USER_COLUMNS: &[TableColumn<UserRow>] = &[
@@ -296,6 +298,7 @@ fn vhosts(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
                 description: vhost.description.clone(),
                 tags: vhost.tags.join(", "),
                 limits: (limit("max-connections"), limit("max-queues")),
+                known: known.map(|limits| limits.value.clone()).unwrap_or_default(),
             });
         }
         if let (true, true, Some(vhost)) = (
@@ -362,10 +365,14 @@ impl UserForm {
                     form::line(ui, t(MAX_CHANNELS), &mut self.limits.1, t(NO_LIMIT_HINT));
                     form::row(ui, "", |ui| {
                         if button(ui, cx.may_write(), icons::GAUGE, t(SET_LIMITS)).clicked() {
-                            let requests = vec![
-                                lookups::limit(false, &self.name, "max-connections", limit(&self.limits.0)),
-                                lookups::limit(false, &self.name, "max-channels", limit(&self.limits.1)),
-                            ];
+                            let typed = [("max-connections", &self.limits.0), ("max-channels", &self.limits.1)];
+                            let requests = typed
+                                .into_iter()
+                                .map(|(name, text)| (name, limit(text)))
+                                // One that there is not cannot be taken away.
+                                .filter(|(name, value)| value.is_some() || known.limits.contains_key(*name))
+                                .map(|(name, value)| lookups::limit(false, &self.name, name, value))
+                                .collect();
                             cx.act(Action::all(
                                 LIMIT_WHAT.with(&[&self.name]),
                                 LIMITED.with(&[&self.name]),
@@ -475,8 +482,7 @@ impl VhostForm {
                     [("max-connections", &self.limits.0), ("max-queues", &self.limits.1)]
                 {
                     let value = limit(text);
-                    // A new vhost has no limits that could be taken away.
-                    if value.is_some() || !self.is_new {
+                    if value.is_some() || self.known.contains_key(limit_name) {
                         requests.push(lookups::limit(true, name, limit_name, value));
                     }
                 }

@@ -285,7 +285,10 @@ fn hex(ui: &mut Ui, payload: &Payload) {
 }
 
 fn show_tree(ui: &mut Ui, rows: &[TreeRow], toggled: &mut HashSet<String>) {
+    // Rows are lower than what is usually pressed.
     ui.spacing_mut().item_spacing.y = 1.0;
+    ui.spacing_mut().interact_size.y = 18.0;
+    ui.spacing_mut().button_padding = Vec2::ZERO;
     ScrollArea::both().id_salt("payload-tree").max_height(360.0).show_rows(
         ui,
         19.0,

@@ -525,6 +525,8 @@ impl<R> Table<'_, R> {
             .sense(Sense::click())
             .accessibility_role(Role::Row);
         let mut row_ui = ui.new_child(builder);
+        // Cells are drawn, not laid out: without this the row is nowhere, and no click finds it.
+        row_ui.expand_to_include_rect(rect);
         let response = row_ui.response();
         let selected = state.selection.contains(&key);
         let is_cursor = state.selection.cursor() == Some(&key);
