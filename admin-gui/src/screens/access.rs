@@ -365,7 +365,8 @@ impl UserForm {
                     form::line(ui, t(MAX_CHANNELS), &mut self.limits.1, t(NO_LIMIT_HINT));
                     form::row(ui, "", |ui| {
                         if button(ui, cx.may_write(), icons::GAUGE, t(SET_LIMITS)).clicked() {
-                            let typed = [("max-connections", &self.limits.0), ("max-channels", &self.limits.1)];
+                            let typed =
+                                [("max-connections", &self.limits.0), ("max-channels", &self.limits.1)];
                             let requests = typed
                                 .into_iter()
                                 .map(|(name, text)| (name, limit(text)))

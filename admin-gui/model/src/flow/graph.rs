@@ -263,7 +263,8 @@ impl Graph {
         self.nodes.iter().enumerate().filter(|(_, node)| matches(node)).map(|(at, _)| at).collect()
     }
 
-    /// Everything that messages pass on their way to `node` and from it on: nodes, and edges.
+    /// Everything that messages pass on their way to `node` and from it on: nodes, and edges. Retries lead back to the
+    /// beginning; that is where the path ends.
     pub fn path(&self, node: usize) -> (Vec<bool>, Vec<bool>) {
         let mut nodes = vec![false; self.nodes.len()];
         let mut edges = vec![false; self.edges.len()];
@@ -278,7 +279,16 @@ impl Graph {
                 nodes[at] = true;
                 for (number, edge) in self.edges.iter().enumerate() {
                     let (near, far) = if forward { (edge.from, edge.to) } else { (edge.to, edge.from) };
-                    if near == at {
+                    if near != at {
+                        continue;
+                    }
+                    // What is tried again passes everything again: the path ends where it goes back.
+                    let goes_back =
+                        self.nodes[edge.from].lane == Lane::Dead && self.nodes[edge.to].lane == Lane::Main;
+                    if goes_back {
+                        edges[number] |= forward;
+                        nodes[far] |= forward;
+                    } else {
                         edges[number] = true;
                         if !std::mem::replace(&mut seen[far], true) {
                             queue.push_back(far);
@@ -472,6 +482,28 @@ pub(super) mod tests {
         assert_eq!(labels, ["a", "c", "p", "x"]);
         assert_eq!(edges.iter().filter(|on| **on).count(), 3);
         assert!(graph.path(999).0.iter().all(|on| !on));
+    }
+
+    #[test]
+    fn a_path_does_not_go_round_with_what_is_tried_again() {
+        let graph = graph(
+            "publisher:p>exchange:work exchange:work>queue:a exchange:work>queue:b queue:a!exchange:dlx \
+             exchange:dlx>queue:retry queue:retry!exchange:work",
+        );
+        let lit = |id: &str| {
+            let (nodes, _) = graph.path(graph.find(id).expect("there"));
+            let mut labels: Vec<&str> = graph
+                .nodes
+                .iter()
+                .zip(&nodes)
+                .filter(|(_, on)| **on)
+                .map(|(node, _)| node.label.as_str())
+                .collect();
+            labels.sort_unstable();
+            labels
+        };
+        assert_eq!(lit("queue:a"), ["a", "dlx", "p", "retry", "work"]);
+        assert_eq!(lit("queue:b"), ["b", "p", "work"]);
     }
 
     #[test]

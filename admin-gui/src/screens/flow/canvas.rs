@@ -54,6 +54,8 @@ pub struct Canvas {
     follows: bool,
     look_at: Option<usize>,
     zoom_by: f32,
+    /// The room that there was when everything was brought into sight.
+    shown: Option<Vec2>,
 }
 
 impl Default for Canvas {
@@ -65,6 +67,7 @@ impl Default for Canvas {
             follows: true,
             look_at: None,
             zoom_by: 1.0,
+            shown: None,
         }
     }
 }
@@ -113,7 +116,7 @@ impl Canvas {
         let canvas = ui.allocate_rect(area, Sense::click_and_drag());
         let name = t(MESSAGE_FLOW);
         canvas.widget_info(|| WidgetInfo::labeled(Role::Canvas, true, name));
-        self.move_about(ui, &canvas, area);
+        self.move_about(ui, &canvas, area, selected);
         ui.painter().rect_filled(area, RADIUS, tk.card);
         let clipped = ui.painter().with_clip_rect(area.intersect(ui.clip_rect()));
         paint::grid(&clipped, area, self.offset, self.zoom);
@@ -189,7 +192,7 @@ impl Canvas {
         happened
     }
 
-    fn move_about(&mut self, ui: &Ui, canvas: &egui::Response, area: Rect) {
+    fn move_about(&mut self, ui: &Ui, canvas: &egui::Response, area: Rect, selected: Option<usize>) {
         if canvas.dragged() {
             self.offset += canvas.drag_delta();
             self.follows = false;
@@ -210,7 +213,14 @@ impl Canvas {
             let factor = std::mem::replace(&mut self.zoom_by, 1.0);
             self.zoom_around(area.size() / 2.0, factor);
         }
-        if self.follows && self.layout.width > 0.0 {
+        // Beside the inspector there is less room: what was read stays as large as it is, and in sight.
+        let fitted = self.shown.get_or_insert(area.size());
+        if let Some(at) = selected.filter(|_| self.follows && fitted.x > area.width()) {
+            if let Some(rect) = self.node_rect(at, area) {
+                self.offset.x -= (rect.right() + 24.0 - area.right()).max(0.0);
+            }
+        } else if self.follows && self.layout.width > 0.0 {
+            self.shown = Some(area.size());
             let room = area.size() - Vec2::new(2.0 * MARGIN.0, 2.0 * MARGIN.1);
             let fitting = (room.x / self.layout.width).min(room.y / self.layout.height.max(1.0));
             self.zoom = fitting.clamp(*ZOOM.start(), FIT_MAX);
