@@ -25,6 +25,7 @@ texts! {
     KEEP_KEY = "empty: each keeps its own" | "留空则保留原路由键";
     RATE = "At most" | "速率上限";
     RATE_HINT = "messages per second; empty: as fast as possible" | "每秒消息数；留空则不限制";
+    INTO_QUEUE = "Only into the queue that each died in, not to others that got a copy" | "仅放回各自最初所在的队列，不再发给其他队列";
     FORGET = "Take the history of deaths off them" | "清除死信记录";
     PLANNING = "Counting what would happen…" | "正在统计…";
     PLAN_SELECTED = "{} messages of {} in the queue" | "{} 条消息（队列共 {} 条）";
@@ -54,6 +55,8 @@ pub struct Plan {
     key: String,
     rate: String,
     forget: bool,
+    /// Straight into the queue that each died in first.
+    into_queue: bool,
     /// The key of the plan that was asked for.
     asked: Option<String>,
 }
@@ -70,6 +73,7 @@ impl Plan {
             key: String::new(),
             rate: String::new(),
             forget: false,
+            into_queue: false,
             asked: None,
         }
     }
@@ -95,6 +99,7 @@ impl Plan {
             dry_run: false,
             rate: self.rate.trim().parse().ok(),
             forget_deaths: self.forget && self.kind == OperationKind::Requeue,
+            into_queue: self.into_queue && self.kind == OperationKind::Requeue,
         })
     }
 
@@ -109,6 +114,7 @@ impl Plan {
                 self.target(ui, cx);
             }
             if self.kind == OperationKind::Requeue {
+                form::row(ui, "", |ui| ui.checkbox(&mut self.into_queue, t(INTO_QUEUE)));
                 form::row(ui, "", |ui| ui.checkbox(&mut self.forget, t(FORGET)));
             }
             if self.kind != OperationKind::Delete {
