@@ -1,7 +1,4 @@
-"""Time-to-live, dead-lettering, length limits, priorities, single active consumer, direct reply-to and arguments.
-
-Run with LEVERET_INTEROP_QUEUE_FEATURES=1, or by name.
-"""
+"""Time-to-live, dead-lettering, length limits, priorities, single active consumer, direct reply-to and arguments."""
 
 import time
 

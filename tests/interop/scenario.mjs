@@ -95,12 +95,10 @@ export async function control(request) {
  */
 export async function run(scenarios, cleanup) {
   const controls = new Set((process.env.INTEROP_CONTROL ?? '').split(' '));
-  const features = process.env.LEVERET_INTEROP_QUEUE_FEATURES === '1';
   const wanted = process.argv.slice(2);
   const counts = {ok: 0, FAIL: 0, skip: 0};
   for (const [name, scenario] of Object.entries(scenarios)) {
     if (wanted.length > 0 && !wanted.some((part) => name.includes(part))) continue;
-    if (name.startsWith('queue_features_') && !features && wanted.length === 0) continue;
     const missing = (scenario.needs ?? []).filter((need) => !controls.has(need));
     const [verdict, detail] =
       missing.length > 0 ? ['skip', `: needs ${missing.join(' ')}`] : await runOne(scenario, cleanup);

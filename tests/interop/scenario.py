@@ -8,9 +8,7 @@ printed. The Python suites (pika, kombu, amqp-tools) share this file.
     skip NAME: needs restart
     12 passed, 1 failed, 1 skipped
 
-Arguments are parts of names: only scenarios that contain one of them run. Scenarios whose name begins with
-`queue_features_` need time-to-live, dead-lettering, length limits and priorities; they run when
-LEVERET_INTEROP_QUEUE_FEATURES=1 is set, or when an argument names them.
+Arguments are parts of names: only scenarios that contain one of them run.
 
 What only the owner of the broker can do is asked for on standard output (`control restart`); the answer is one line
 on standard input. INTEROP_CONTROL lists what may be asked for; scenarios that need more are skipped.
@@ -127,14 +125,11 @@ def control(request):
 def run(cleanup):
     """Runs the scenarios and exits. `cleanup(names)` closes connections and deletes queues and exchanges so named."""
     controls = set(os.environ.get("INTEROP_CONTROL", "").split())
-    features = os.environ.get("LEVERET_INTEROP_QUEUE_FEATURES") == "1"
     wanted = sys.argv[1:]
     counts = {"ok": 0, "FAIL": 0, "skip": 0}
     signal.signal(signal.SIGALRM, _too_slow)
     for name, function, needs in _scenarios:
         if wanted and not any(part in name for part in wanted):
-            continue
-        if name.startswith("queue_features_") and not features and not wanted:
             continue
         missing = [need for need in needs if need not in controls]
         if missing:

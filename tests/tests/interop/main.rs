@@ -7,7 +7,6 @@
 //! - `LEVERET_INTEROP_URL=amqp://guest:guest@127.0.0.1:5673` runs everything against another broker. Scenarios that
 //!   kill the broker are skipped there, those that restart it need `LEVERET_INTEROP_RESTART`, a command that does.
 //! - `LEVERET_INTEROP_ONLY="confirm topic"` runs the scenarios with one of these words in their name.
-//! - `LEVERET_INTEROP_QUEUE_FEATURES=1` adds the scenarios for time-to-live, dead-lettering, limits and priorities.
 
 mod amqprs;
 mod foreign;
