@@ -152,7 +152,7 @@ impl Consumers {
         None
     }
 
-    /// The consumer in front got a message: it holds it when `holds`, and the next one has its turn.
+    /// A consumer got a message: it holds it when `holds`, and if it was in front, the next one has its turn.
     pub fn served(&mut self, slot: u32, holds: bool) {
         let Some(Some(consumer)) = self.slots.get_mut(slot as usize) else { return };
         consumer.held += u32::from(holds);
@@ -160,7 +160,10 @@ impl Consumers {
             return;
         }
         let able = consumer.is_able();
-        if let Some(line) = self.line.get_mut(&Reverse(consumer.subscription.priority)) {
+        // Gets take messages too, and are in no line.
+        if let Some(line) = self.line.get_mut(&Reverse(consumer.subscription.priority))
+            && line.front() == Some(&slot)
+        {
             if able && line.len() == 1 {
                 return;
             }
@@ -318,6 +321,15 @@ mod tests {
         assert!(!consumers.cancel(slot));
         assert!(consumers.is_empty() && consumers.next().is_none());
         assert!(consumers.returned(slot, 1));
+    }
+
+    #[test]
+    fn a_get_takes_nobody_out_of_line() {
+        let mut consumers = Consumers::new(false);
+        let slot = consumers.insert(subscription(0, 0, 0));
+        let getter = consumers.insert(Subscription { subscribed: false, ..subscription(1, 0, 0) });
+        consumers.served(getter, true);
+        assert_eq!(serve(&mut consumers, 2), [slot, slot]);
     }
 
     #[test]

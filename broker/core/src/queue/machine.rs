@@ -486,6 +486,10 @@ impl Machine {
             }
         }
         forget.flush(effects);
+        if matches!(outcome, Settle::Requeue | Settle::RejectRequeue) {
+            // What comes back counts again.
+            self.enforce_length(effects);
+        }
         if self.consumers.returned(consumer, settled) {
             effects.consumer_gone(consumer);
         }
@@ -1018,6 +1022,8 @@ const NO_ACK: DeliveryId = DeliveryId(u64::MAX);
 /// possibly delivered. Large, so that deliveries never outrun the store's write of it.
 const MARK_STEP: u64 = 65_536;
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod storm;
 #[cfg(test)]

@@ -367,6 +367,24 @@ fn messages_expire_at_the_front() {
 }
 
 #[test]
+fn a_message_that_comes_back_while_others_are_read_is_read_too() {
+    let mut rig = Rig::new(durable());
+    rig.meta = Meta { window_bytes: 300, tight: true, ..rig.meta };
+    let consumer = rig.consume(1, 1);
+    rig.publish("a b c d e f");
+    assert_eq!(rig.delivered(), "a");
+    assert_eq!(rig.world.loads.len(), 0, "the window is full");
+    rig.machine.cancel(consumer, &mut rig.world);
+    let other = rig.consume(2, 3);
+    assert_eq!((rig.delivered().as_str(), rig.world.loads.len()), ("b c d", 1), "the page is asked for");
+    rig.settle(consumer, Settle::Requeue, &[0]);
+    rig.answer_loads();
+    assert_eq!(rig.machine.ready(), 3);
+    rig.settle(other, Settle::Ack, &[1, 2, 3]);
+    assert_eq!(rig.delivered(), "a! e f");
+}
+
+#[test]
 fn a_full_queue_drops_its_head_or_refuses() {
     let full = |overflow| Config { max_length: Some(2), overflow, dead_letters: true, ..Config::default() };
     let mut rig = Rig::new(full(Overflow::DropHead));
@@ -376,6 +394,18 @@ fn a_full_queue_drops_its_head_or_refuses() {
     rig.publish("a b");
     assert_eq!(rig.publish_with("c", TRANSIENT), Published::Rejected);
     assert_eq!(rig.machine.ready(), 2);
+}
+
+#[test]
+fn a_message_that_comes_back_to_a_full_queue_pushes_its_head_out() {
+    let mut rig = Rig::new(Config { max_length: Some(1), dead_letters: true, ..Config::default() });
+    rig.publish("a");
+    let consumer = rig.consume(1, 1);
+    rig.publish("b");
+    rig.world.room = Some(0);
+    rig.settle(consumer, Settle::Requeue, &[0]);
+    assert_eq!(rig.world.dead, [("a".to_owned(), DeadReason::MaxLen)]);
+    assert_eq!(rig.machine.ready(), 1);
 }
 
 #[test]
