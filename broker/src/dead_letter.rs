@@ -90,7 +90,7 @@ fn route(source: &QueueCell, target: &DeadLetterTarget, dead: &[Dead], transfer:
         broker.make_dead_letter_queue(&vhost, source, queue);
     }
     let now_ms = clock::now_ms();
-    let mut scratch = RouteScratch::default();
+    let mut scratch = RouteScratch::seeded(rand::random());
     let mut found: Vec<Arc<QueueCell>> = Vec::new();
     let topology = vhost.topology();
     let mut copies: Vec<(Arc<QueueCell>, u64)> = Vec::new();
@@ -98,12 +98,16 @@ fn route(source: &QueueCell, target: &DeadLetterTarget, dead: &[Dead], transfer:
         let Some(message) = &dead.message else { continue };
         let letter = DeadLetter::new(message, source.name(), dead.reason, now_ms, target);
         let keys: Vec<&str> = letter.routing_keys.iter().map(String::as_str).collect();
-        topology.route_dead_letter(&target.exchange, &keys, letter.headers(), &mut scratch, &mut found);
+        let properties = letter.message.properties();
+        topology.route_dead_letter(&target.exchange, &keys, properties, &mut scratch, &mut found);
         if let Some(delay) = Delay::of(letter.headers()).filter(|_| !scratch.holding().is_empty()) {
             let due_ms = delay.due_ms(now_ms);
             for exchange in scratch.holding().iter().filter_map(|uid| broker.delayed_exchange(*uid)) {
                 held.push((exchange, due_ms, letter.message.clone()));
             }
+        }
+        if scratch.is_remembered() {
+            vhost.memories().remember(&topology, &scratch, &letter.message);
         }
         for cell in found.drain(..) {
             if letter.is_cycle(cell.name()) {

@@ -339,7 +339,7 @@ impl DelayedExchange {
     fn route(&self, messages: Vec<Delayed>, transfer: &mut Transfer) {
         let Some(broker) = self.broker() else { return };
         let Some(vhost) = broker.vhost(&self.vhost) else { return };
-        let mut scratch = RouteScratch::default();
+        let mut scratch = RouteScratch::seeded(rand::random());
         let mut found: Vec<Arc<QueueCell>> = Vec::new();
         let mut unroutable = 0;
         let topology = vhost.topology();

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 
 use hashbrown::HashMap;
 use leveret_core::auth::{Access, Resource, User, UserLimits};
+use leveret_core::deduplication::Sighting;
 use leveret_core::delayed::Delay;
 use leveret_core::fault::Fault;
 use leveret_core::message::Message;
@@ -32,6 +33,7 @@ use crate::broker::{Broker, Vhost};
 use crate::clock;
 use crate::connections::ConnectionInfo;
 use crate::delayed::DelayedExchange;
+use crate::exchange_memory::{self, Noted, Verdict};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::queue_host::{ChannelWindow, Link, Publish, QueueCell, SubscribeError};
@@ -69,6 +71,10 @@ pub struct ConnectionHost {
     groups: Groups,
     /// Messages on their way into delayed exchanges since the last flush, with the moments at which they are due.
     held: Vec<Holding>,
+    /// Messages published since the last flush that their exchange remembers.
+    noted: Vec<Noted>,
+    /// When the first ones are safe of which duplicates came since the last flush.
+    duplicates_after: Ticket,
     /// The latest ticket that the store was asked to wake this connection for.
     awaited: Ticket,
     /// Published since the last flush: all, and those in confirm mode.
@@ -119,9 +125,11 @@ impl ConnectionHost {
             vhost: None,
             channels: HashMap::new(),
             consumers: HashMap::new(),
-            routes: RouteCache::default(),
+            routes: RouteCache::seeded(rand::random()),
             groups: Groups::default(),
             held: Vec::new(),
+            noted: Vec::new(),
+            duplicates_after: Ticket(0),
             awaited: Ticket(0),
             published: (0, 0),
             login: None,
@@ -286,7 +294,7 @@ impl ConnectionHost {
         }
     }
 
-    /// Finds where a message goes and remembers it where that depends on exchange and routing key only. True when it
+    /// Finds where a message goes, and caches it where that depends on exchange and routing key only. True when it
     /// names further keys.
     fn route(&mut self, message: &Message) -> Result<bool, Fault> {
         let vhost = self.vhost()?;
@@ -297,6 +305,7 @@ impl ConnectionHost {
         }
         let names_more_keys = has_routing_headers(message);
         if !names_more_keys && self.routes.find(message) {
+            self.routes.is_remembered = false;
             return Ok(false);
         }
         let (exchange, routing_key) = (message.exchange(), message.routing_key());
@@ -311,12 +320,13 @@ impl ConnectionHost {
         {
             user.check_topic(vhost.name(), exchange, routing_key, Access::Write)?;
         }
-        if !self.routes.scratch.read_headers() {
+        if self.routes.scratch.is_repeatable() {
             if self.routes.is_full() {
                 self.add_flows();
             }
             self.routes.remember(message);
         }
+        self.routes.is_remembered = self.routes.scratch.is_remembered();
         Ok(names_more_keys)
     }
 
@@ -334,6 +344,33 @@ impl ConnectionHost {
                 None => self.held.push((exchange, vec![held])),
             }
         }
+    }
+
+    /// Tells the exchanges on the way of a message of it. False when it goes no further, as a duplicate.
+    #[cold]
+    fn remember(&mut self, channel: u16, sequence: u64, message: &Message) -> Result<bool, Fault> {
+        let vhost = self.vhost()?;
+        // Found anew, with what remembers it: bindings may have changed since the look.
+        self.routes.forget_found();
+        let RouteCache { scratch, found, holding, .. } = &mut self.routes;
+        let persistent = message.is_persistent();
+        let verdict = vhost.route_remembered(message, scratch, found)?;
+        holding.extend_from_slice(scratch.holding());
+        let (memory, digest, is_duplicate) = match verdict {
+            Verdict::New => return Ok(true),
+            Verdict::Noted(memory, digest) => (memory, digest, false),
+            Verdict::Duplicate(memory, digest, Sighting::InFlight) => (memory, digest, true),
+            Verdict::Duplicate(_, _, Sighting::Safe(after)) => {
+                self.duplicates_after = self.duplicates_after.max(after);
+                self.metrics().deduplicated.fetch_add(1, Ordering::Relaxed);
+                return Ok(false);
+            }
+        };
+        if is_duplicate {
+            self.metrics().deduplicated.fetch_add(1, Ordering::Relaxed);
+        }
+        self.noted.push(Noted { memory, digest, channel, sequence, persistent, is_duplicate });
+        Ok(!is_duplicate)
     }
 
     /// Takes care of a message that no queue gets: it may be a direct reply.
@@ -556,6 +593,9 @@ impl Host for ConnectionHost {
         self.published.0 += 1;
         self.routes.count(message.exchange());
         self.published.1 += u64::from(sequence.is_some());
+        if self.routes.is_remembered && !self.remember(channel, sequence.unwrap_or(0), &message)? {
+            return Ok(Routed::Yes);
+        }
         let is_held = !self.routes.holding.is_empty();
         if is_held {
             // As it came: it is routed when its time has come.
@@ -594,6 +634,11 @@ impl Host for ConnectionHost {
         for (exchange, messages) in self.held.drain(..) {
             receipts.after = receipts.after.max(exchange.hold(messages.into_iter()));
         }
+        if !self.noted.is_empty() || self.duplicates_after > Ticket(0) {
+            let after = receipts.after.max(std::mem::take(&mut self.duplicates_after));
+            let store = self.broker.store();
+            receipts.after = exchange_memory::settle(&mut self.noted, store, after, &mut receipts.rejected);
+        }
         if messages > 0 {
             self.metrics().routed.fetch_add(messages, Ordering::Relaxed);
         }
@@ -602,7 +647,7 @@ impl Host for ConnectionHost {
     fn consume(&mut self, consume: Consume<'_>) -> Result<QueueRef, Fault> {
         self.check(Access::Read, Resource::Queue(consume.queue))?;
         let cell = self.queue(consume.queue)?;
-        let priority = consumer_priority(consume.arguments)?;
+        let priority = consumer_priority(consume.arguments, &cell)?;
         let Some(channel) = self.channels.get(&consume.channel) else {
             return Err(Fault::not_allowed("the channel is not open"));
         };
@@ -777,14 +822,16 @@ impl Groups {
 }
 
 /// `x-priority`, 0 when absent.
-fn consumer_priority(arguments: RawTable<'_>) -> Result<i32, Fault> {
-    match arguments.get("x-priority") {
-        None => Ok(0),
-        Some(value) => value
-            .as_i64()
-            .and_then(|priority| i32::try_from(priority).ok())
-            .ok_or_else(|| Fault::precondition_failed("invalid arg 'x-priority': expected an integer")),
-    }
+fn consumer_priority(arguments: RawTable<'_>, cell: &QueueCell) -> Result<i32, Fault> {
+    let Some(value) = arguments.get("x-priority") else { return Ok(0) };
+    let Some(priority) = value.as_i64() else {
+        return Err(Fault::precondition_failed(format!(
+            "invalid arg 'x-priority' for {}: \"expected integer, got {}\"",
+            describe(cell),
+            value.type_name()
+        )));
+    };
+    Ok(priority.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32)
 }
 
 /// True when headers name more routing keys (`CC`, `BCC`).

@@ -12,6 +12,7 @@ pub mod deadlines;
 pub mod definitions;
 pub mod delayed;
 pub mod dispatch;
+pub mod exchange_memory;
 pub mod flows;
 pub mod history;
 pub mod logging;

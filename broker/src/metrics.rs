@@ -25,6 +25,8 @@ pub struct Metrics {
     pub published_confirm: AtomicU64,
     /// The most that was ever seen to be confirmed: see `admin::state`.
     pub confirmed: AtomicU64,
+    /// Messages that an exchange dropped because they had come before.
+    pub deduplicated: AtomicU64,
     /// Copies that reached a queue.
     pub routed: AtomicU64,
     /// Messages that matched no queue.

@@ -12,11 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, OnceLock, Weak, mpsc};
 
 use leveret_core::dead_letter::DeadLetterTarget;
+use leveret_core::deduplication::{Rule, Window, queue_record_prefix};
 use leveret_core::message::Message;
 use leveret_core::queue::{
     Config, ConnectionId, DeadReason, Effects, Entry, GetOutcome, Info, LoadedMessage, Machine, Meta, Paged,
     Published, Refused, Run, Subscription,
 };
+use leveret_core::record::Record;
 use leveret_core::session::host::{ConsumerKey, Delivery, Got, Settle, Ticket};
 use parking_lot::{Mutex, MutexGuard};
 use tracing::warn;
@@ -25,6 +27,7 @@ use crate::broker::Broker;
 use crate::clock;
 use crate::dead_letter::{self, Dead};
 use crate::deadlines::{Deadlines, Note, STEP_MS, Whose};
+use crate::exchange_memory::restore_window;
 use crate::outbox::{Notice, Outbox};
 use crate::store::{
     ExpiryRequest, ExpirySink, LoadRequest, LoadSink, Loaded, Pending, PendingSource, QueueUid,
@@ -66,6 +69,8 @@ pub struct QueueSetup {
     pub dead_letter_target: Option<DeadLetterTarget>,
     /// How long it may be unused before it is deleted.
     pub expires_ms: Option<u64>,
+    /// How it tells messages that it has seen before.
+    pub deduplication: Option<Rule>,
 }
 
 /// What all queues of a broker share.
@@ -128,6 +133,8 @@ struct State {
     expires_ms: Option<u64>,
     /// When connections were last told that they hold messages for too long.
     overdue_told_ms: u64,
+    /// Which messages it has seen, when it is to refuse them a second time.
+    seen: Option<Box<Window>>,
 }
 
 struct LinkState {
@@ -164,11 +171,22 @@ pub struct Counters {
     pub got_no_ack: u64,
     pub redelivered: u64,
     pub acked: u64,
+    /// Dropped on the way in, because they had come before.
+    pub deduplicated: u64,
 }
 
 impl std::ops::AddAssign for Counters {
     fn add_assign(&mut self, other: Counters) {
-        let Counters { published, delivered, delivered_no_ack, got, got_no_ack, redelivered, acked } = other;
+        let Counters {
+            published,
+            delivered,
+            delivered_no_ack,
+            got,
+            got_no_ack,
+            redelivered,
+            acked,
+            deduplicated,
+        } = other;
         self.published += published;
         self.delivered += delivered;
         self.delivered_no_ack += delivered_no_ack;
@@ -176,6 +194,7 @@ impl std::ops::AddAssign for Counters {
         self.got_no_ack += got_no_ack;
         self.redelivered += redelivered;
         self.acked += acked;
+        self.deduplicated += deduplicated;
     }
 }
 
@@ -221,7 +240,7 @@ impl QueueCell {
         shared: Arc<Shared>,
         recovered: &[RecoveredLane],
     ) -> Arc<QueueCell> {
-        let QueueSetup { machine: config, dead_letter_target, expires_ms } = setup;
+        let QueueSetup { machine: config, dead_letter_target, expires_ms, deduplication } = setup;
         let (durable, single_active) = (config.durable, config.single_active);
         let mut machine = Machine::new(config);
         for lane in recovered {
@@ -251,6 +270,8 @@ impl QueueCell {
             dead_letter_target: dead_letter_target.map(Arc::new),
             expires_ms,
             overdue_told_ms: 0,
+            seen: deduplication
+                .map(|rule| Box::new(Window::new(rule, queue_record_prefix(&vhost, &name, uid)))),
         };
         Arc::new_cyclic(|this| QueueCell {
             uid,
@@ -282,7 +303,7 @@ impl QueueCell {
 
     /// Takes on what policies make of the queue now. Its time of being unused begins again, as on RabbitMQ.
     pub fn reconfigure(&self, setup: QueueSetup) {
-        let QueueSetup { machine: config, dead_letter_target, expires_ms } = setup;
+        let QueueSetup { machine: config, dead_letter_target, expires_ms, deduplication } = setup;
         self.run_with_state(|state, meta, cell| {
             if cell.is_deleted() {
                 return;
@@ -290,6 +311,7 @@ impl QueueCell {
             state.dead_letter_target = dead_letter_target.map(Arc::new);
             state.expires_ms = expires_ms;
             state.used_ms = meta.now_ms;
+            state.deduplicate_by(deduplication, cell);
             let (machine, mut shell, _) = state.split(cell);
             machine.reconfigure(config, &mut shell);
             machine.deliver(meta, &mut shell);
@@ -304,6 +326,9 @@ impl QueueCell {
                 batch.clear();
                 return;
             }
+            if state.seen.is_some() {
+                return state.publish_new(meta, cell, batch, rejected);
+            }
             let (machine, mut shell, counters) = state.split(cell);
             counters.published += batch.len() as u64;
             for publish in batch.drain(..) {
@@ -316,7 +341,8 @@ impl QueueCell {
         self.run_with_state(publish).1
     }
 
-    /// Takes in messages of a transfer, each with its index, and notes which it accepts. Called while the store's transfer
+    /// Takes in messages of a transfer, each with its index, and notes which it accepts. That one like them came before is
+    /// no reason to refuse one: the broker sends them, and nobody has sent them twice. Called while the store's transfer
     /// goes on; [`QueueCell::conclude`] follows when that is over.
     pub(crate) fn take_in(&self, messages: Vec<(usize, Message)>, accepted: &mut [bool]) -> Aftermath {
         let take_in = |state: &mut State, meta, cell: &QueueCell| {
@@ -544,6 +570,19 @@ impl QueueCell {
             self.finish(state);
         }
         is_over
+    }
+
+    /// Gives back what the store has of the messages it has seen. `records` are sorted by key.
+    pub fn restore_seen(&self, records: &[(Vec<u8>, Vec<u8>)]) -> anyhow::Result<()> {
+        match &mut self.state.lock().seen {
+            Some(seen) => restore_window(seen, records),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets which messages it has seen; returns what removes its records of them. For a queue that is deleted.
+    pub fn forget_seen(&self) -> Vec<Record> {
+        self.state.lock().seen.take().map_or_else(Vec::new, |mut seen| seen.close())
     }
 
     fn finish(&self, mut state: MutexGuard<'_, State>) {
@@ -919,6 +958,60 @@ impl State {
     /// When somebody will have held a message for too long. Those who were told get some time to give it back.
     fn ack_deadline(&self) -> Option<u64> {
         Some(self.machine.ack_deadline()?.max(self.overdue_told_ms + OVERDUE_AGAIN_MS))
+    }
+
+    /// Tells by another rule from now on what it has seen before, or not at all.
+    fn deduplicate_by(&mut self, rule: Option<Rule>, cell: &QueueCell) {
+        match (&mut self.seen, rule) {
+            (Some(seen), Some(rule)) => {
+                seen.set_rule(rule);
+                self.pending.records.extend(seen.take_records());
+            }
+            (Some(seen), None) => {
+                self.pending.records.extend(seen.close());
+                self.seen = None;
+            }
+            (None, Some(rule)) => {
+                let prefix = queue_record_prefix(&cell.vhost, &cell.name, cell.uid);
+                self.seen = Some(Box::new(Window::new(rule, prefix)));
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Takes a batch of messages in except those that came before. A duplicate is confirmed with the first one: the
+    /// queue's ticket covers both.
+    #[cold]
+    fn publish_new(
+        &mut self,
+        meta: Meta,
+        cell: &QueueCell,
+        batch: &mut Vec<Publish>,
+        rejected: &mut Vec<(u16, u64)>,
+    ) {
+        let Some(mut seen) = self.seen.take() else { return };
+        let (machine, mut shell, counters) = self.split(cell);
+        for Publish { message, channel, sequence } in batch.drain(..) {
+            let digest = seen.rule().digest(message.properties());
+            if digest.is_some_and(|digest| seen.look(meta.now_ms, &digest).is_some()) {
+                counters.deduplicated += 1;
+                continue;
+            }
+            counters.published += 1;
+            let is_stored = cell.durable && message.is_persistent();
+            match machine.publish(meta, message, &mut shell) {
+                Published::Rejected => rejected.push((channel, sequence)),
+                Published::Accepted => {
+                    if let Some(digest) = digest {
+                        seen.note(meta.now_ms, digest);
+                        seen.keep(&digest, is_stored);
+                    }
+                }
+            }
+        }
+        machine.deliver(meta, &mut shell);
+        self.pending.records.extend(seen.take_records());
+        self.seen = Some(seen);
     }
 
     fn flush_links(&mut self, wakes: &mut Vec<Arc<Outbox>>) {

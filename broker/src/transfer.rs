@@ -60,7 +60,7 @@ impl Transfer {
     /// Gives the messages to their queues, then calls `leave`, which says what goes away for them: what it gives to the
     /// store is in the same batch. It is told which messages were accepted; it may lock a queue, and begins no transfer.
     ///
-    /// No lock may be held.
+    /// No lock may be held, except on a vhost's topology; then what died is sent on when it is released.
     pub fn carry_out(self, store: &Store, leave: impl FnOnce(&[bool]) -> Ticket) -> Carried {
         let mut accepted = vec![false; self.count];
         let mut left: Vec<(Arc<QueueCell>, Aftermath)> = Vec::with_capacity(self.groups.len());

@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod dead_letter;
+pub mod deduplication;
 pub mod delayed;
 pub mod exchange;
 pub mod fault;

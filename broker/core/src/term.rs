@@ -12,6 +12,7 @@ impl fmt::Display for Term<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Value::Bool(value) => write!(f, "{value}"),
+            Value::LongString(bytes) | Value::Bytes(bytes) if bytes.is_empty() => f.write_str("<<>>"),
             Value::LongString(bytes) | Value::Bytes(bytes) => {
                 write!(f, "<<\"{}\">>", String::from_utf8_lossy(bytes))
             }
@@ -88,6 +89,7 @@ mod tests {
         check((-1i64).into(), "-1");
         check(true.into(), "true");
         check("a".into(), "<<\"a\">>");
+        check("".into(), "<<>>");
         check(Value::F64(1.0), "1.0");
         check(Value::Void, "undefined");
         check(vec![Value::from("a"), 1.into()].into(), "[{longstr,<<\"a\">>},{signedint,1}]");

@@ -36,6 +36,8 @@ pub struct Metrics {
     pub get_empty: u64,
     pub redelivered: u64,
     pub acknowledged: u64,
+    /// Messages dropped because they had come before.
+    pub deduplicated: u64,
     pub dead_lettered_expired: u64,
     pub dead_lettered_rejected: u64,
     pub dead_lettered_maxlen: u64,
@@ -357,6 +359,11 @@ fn messages(text: &mut Text, metrics: &Metrics) {
         let name = format!("rabbitmq_global_messages_dead_lettered_{name}_total");
         text.labelled(&name, "counter", help, &strategy, value);
     }
+    text.counter(
+        "leveret_messages_deduplicated_total",
+        "Messages dropped on the way in because they had come before.",
+        metrics.deduplicated,
+    );
     text.labelled(
         "rabbitmq_global_publishers",
         "gauge",

@@ -409,6 +409,7 @@ pub fn metrics(broker: &Broker) -> Metrics {
         get_empty: counted.get_empty.load(Relaxed),
         redelivered,
         acknowledged: acked,
+        deduplicated: counted.deduplicated.load(Relaxed) + sums.counters.deduplicated,
         publishers: sums.publishers,
         consumers: sums.consumers,
         connections: broker.connections().len() as u64,
@@ -606,7 +607,8 @@ fn totals(ready: u64, unacked: u64, rates: &[f64; QUEUE_FIGURES]) -> QueueTotals
 
 fn message_stats(counters: Counters, rates: &[f64; QUEUE_FIGURES]) -> MessageStats {
     let rate = |figures: &[usize]| Rate::new(figures.iter().map(|figure| rates[*figure]).sum());
-    let Counters { published, delivered, delivered_no_ack, got, got_no_ack, redelivered, acked } = counters;
+    let Counters { published, delivered, delivered_no_ack, got, got_no_ack, redelivered, acked, .. } =
+        counters;
     MessageStats {
         publish: published,
         deliver: delivered,
@@ -653,7 +655,6 @@ fn view_exchange(
             user => user.to_owned(),
         },
         message_stats: Some(ExchangeStats { publish_in, publish_out, ..ExchangeStats::default() }),
-        ..Exchange::default()
     }
 }
 

@@ -81,13 +81,19 @@ pub fn vhost(vhost: &vhosts::Vhost, node: &str) -> Vhost {
 
 /// The exchange types that overview and node show.
 pub fn exchange_types() -> Vec<NamedFeature> {
-    ["direct", "fanout", "headers", "topic"]
-        .map(|name| NamedFeature {
-            name: name.to_owned(),
-            description: format!("AMQP {name} exchange, as per the AMQP specification"),
-            enabled: true,
-        })
-        .to_vec()
+    let standard = ["direct", "fanout", "headers", "topic"]
+        .map(|name| (name, format!("AMQP {name} exchange, as per the AMQP specification")));
+    let further = [
+        ("x-consistent-hash", "One destination for each message, by a hash and by weights"),
+        ("x-modulus-hash", "One destination for each message, by a hash"),
+        ("x-random", "One destination for each message, at random"),
+        ("x-recent-history", "All destinations, and the latest messages for those that are bound later"),
+    ];
+    standard
+        .into_iter()
+        .chain(further.map(|(name, description)| (name, description.to_owned())))
+        .map(|(name, description)| NamedFeature { name: name.to_owned(), description, enabled: true })
+        .collect()
 }
 
 /// What tells a binding from others between the same two: the routing key, made safe for a path, and a hash of the

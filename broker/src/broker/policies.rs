@@ -42,9 +42,10 @@ impl Broker {
                 |cell: &Arc<QueueCell>, definition: &QueueDefinition, options: &QueueOptions| {
                     setups.push((cell.clone(), self.queue_setup(definition, options)));
                 };
-            let change = change(&mut topology, &mut affected)?;
+            let mut change = change(&mut topology, &mut affected)?;
+            change.records.extend(vhost.memories().refresh(&topology));
             let routes_changed = topology.generation() != generation;
-            self.carry_out(&vhost, change, routes_changed)
+            self.carry_out(vhost, change, routes_changed)
         };
         for (cell, setup) in setups {
             cell.reconfigure(setup);

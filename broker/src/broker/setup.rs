@@ -21,7 +21,8 @@ impl Broker {
             consumer_timeout_ms: Some(consumer_timeout_ms).filter(|ms| *ms > 0),
             ..queue_config(definition.durable, options)
         };
-        QueueSetup { machine, dead_letter_target, expires_ms: options.expires_ms }
+        let deduplication = options.deduplication.rule();
+        QueueSetup { machine, dead_letter_target, expires_ms: options.expires_ms, deduplication }
     }
 }
 

@@ -3,19 +3,23 @@
 //! Every change is given to the store before the lock on the vhost is released, so that records keep the order of the
 //! changes. Lock order: a vhost's topology, then a queue.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use leveret_core::auth::{Access, Resource};
 use leveret_core::dead_letter::DeadLetterTarget;
+use leveret_core::deduplication::{exchange_record_prefix, is_record, queue_record_prefix};
 use leveret_core::fault::Fault;
 use leveret_core::message::Message;
 use leveret_core::parameters::Parameters;
 use leveret_core::queue::ConnectionId;
 use leveret_core::queue::arguments::{QueueKind, QueueOptions};
 use leveret_core::record::Record;
-use leveret_core::session::host::{Binding, ExchangeDeclare, QueueDeclare, QueueDeclared, Ticket};
+use leveret_core::session::host::{
+    Binding, Destination, ExchangeDeclare, QueueDeclare, QueueDeclared, Ticket,
+};
 use leveret_core::vhost::{
     Change, Declarer, QueueCheck, QueueDefinition, RouteScratch, Topology, record_prefix, strip_cr_lf,
 };
@@ -27,11 +31,14 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tracing::{info, warn};
 
 use super::Broker;
+use crate::dead_letter;
 use crate::delayed::{DelayedExchange, Held};
 use crate::dispatch::describe;
+use crate::exchange_memory::{ExchangeMemories, Verdict};
 use crate::flows::Flows;
 use crate::queue_host::{DeleteRefused, QueueCell};
 use crate::store::RecoveredLane;
+use crate::transfer::Transfer;
 
 /// One vhost: what exists in it.
 pub struct Vhost {
@@ -42,6 +49,7 @@ pub struct Vhost {
     /// Held while a change of policies is carried to queues, so that they hear of changes in their order.
     pub(super) changing_policies: Mutex<()>,
     flows: Flows,
+    memories: ExchangeMemories,
 }
 
 /// Asks whether the declaring user may use a resource: dead-letter exchanges are checked on declaration.
@@ -87,6 +95,32 @@ impl Vhost {
     /// All its queues.
     pub fn queues(&self) -> Vec<Arc<QueueCell>> {
         self.topology.read().queues().map(|(_, cell)| cell.clone()).collect()
+    }
+
+    /// What its exchanges remember of messages.
+    pub fn memories(&self) -> &ExchangeMemories {
+        &self.memories
+    }
+
+    /// As [`Vhost::route`] for a message that is published now: exchanges on its way that remember messages do.
+    #[cold]
+    pub fn route_remembered(
+        &self,
+        message: &Message,
+        scratch: &mut RouteScratch,
+        found: &mut Vec<Arc<QueueCell>>,
+    ) -> Result<Verdict, Fault> {
+        found.clear();
+        let topology = self.topology.read();
+        let is_routed = topology.route(
+            message.exchange(),
+            message.routing_key(),
+            message.properties(),
+            scratch,
+            found,
+        )?;
+        let is_taken = is_routed || !scratch.holding().is_empty();
+        Ok(self.memories.publish(&topology, scratch, message, is_taken))
     }
 
     /// Finds the queues that a message goes to.
@@ -145,25 +179,50 @@ impl Broker {
         uids.extend(delayed.iter().map(|(uid, ..)| *uid));
         self.next_uid.store(uids.iter().max().map_or(1, |uid| uid + 1), Ordering::Relaxed);
         let mut lanes = self.store.recover_queues(&uids)?;
+        let mut remembered = HashSet::new();
         for name in names {
             let topology = Topology::restore(&name, of_vhost(meta, &name), |definition, options| {
                 let lanes = lanes.remove(&definition.uid).unwrap_or_default();
-                self.cell(&name, definition, options, &lanes)
+                if options.deduplication.rule().is_some() {
+                    remembered.insert(queue_record_prefix(&name, &definition.name, definition.uid));
+                }
+                self.cell(&name, definition, options, &lanes, meta)
             })
             .with_context(|| format!("cannot restore vhost '{name}'"))?
             .topology;
-            self.add_vhost(name, topology);
+            let memories = ExchangeMemories::default();
+            for definition in topology.exchanges() {
+                let Some(options) = topology.exchange_options(&definition.name) else { continue };
+                memories.add(&name, definition, options, meta)?;
+                if options.deduplication.rule().is_some() {
+                    remembered.insert(exchange_record_prefix(&name, &definition.name));
+                }
+            }
+            self.add_vhost(name, topology, memories);
         }
         for (uid, vhost, name) in delayed {
             self.add_delayed_exchange(uid, vhost, name);
         }
+        // Left behind by what was deleted while messages were on their way to it.
+        let is_left = |key: &[u8]| {
+            let prefix = key.len().checked_sub(size_of::<u64>()).map(|end| &key[..end]);
+            is_record(key) && !prefix.is_some_and(|prefix| remembered.contains(prefix))
+        };
+        let left = meta.iter().filter(|(key, _)| is_left(key));
+        self.write_records(left.map(|(key, _)| Record::remove(key.clone())).collect());
         Ok(())
     }
 
-    pub(super) fn add_vhost(&self, name: Arc<str>, topology: Topology<Arc<QueueCell>>) {
+    pub(super) fn add_vhost(
+        &self,
+        name: Arc<str>,
+        topology: Topology<Arc<QueueCell>>,
+        memories: ExchangeMemories,
+    ) {
         let vhost = Arc::new(Vhost {
             name: name.clone(),
             topology: RwLock::new(topology),
+            memories,
             ended: AtomicBool::new(false),
             changing_policies: Mutex::new(()),
             flows: Flows::default(),
@@ -177,10 +236,14 @@ impl Broker {
         definition: &QueueDefinition,
         options: &QueueOptions,
         lanes: &[RecoveredLane],
+        records: &[(Vec<u8>, Vec<u8>)],
     ) -> Arc<QueueCell> {
         let name = definition.name.as_str().into();
         let setup = self.queue_setup(definition, options);
         let cell = QueueCell::new(definition.uid, vhost.clone(), name, setup, self.shared.clone(), lanes);
+        if let Err(error) = cell.restore_seen(records) {
+            warn!(queue = definition.name, %error, "forgot some of the messages that a queue had seen");
+        }
         if definition.paused {
             cell.pause(true);
         }
@@ -212,17 +275,23 @@ impl Broker {
         let change = topology.declare_exchange(request, user, uid)?;
         let changed = topology.generation() != generation;
         if changed
-            && let Some(exchange) = topology.exchange(&strip_cr_lf(request.exchange))
-            && exchange.uid == uid
+            && let Some(definition) = topology.exchange(&strip_cr_lf(request.exchange))
+            && let Some(options) = topology.exchange_options(&definition.name)
         {
-            self.add_delayed_exchange(uid, vhost.name.clone(), exchange.name.as_str().into());
+            if definition.uid == uid {
+                self.add_delayed_exchange(uid, vhost.name.clone(), definition.name.as_str().into());
+            }
+            if let Err(error) = vhost.memories.add(&vhost.name, definition, options, &[]) {
+                warn!(exchange = definition.name, %error, "an exchange remembers nothing");
+            }
         }
         Ok(self.carry_out(vhost, change, changed))
     }
 
     /// `exchange.delete`.
     pub fn exchange_delete(&self, vhost: &Vhost, exchange: &str, if_unused: bool) -> Result<Ticket, Fault> {
-        let change = vhost.topology_mut()?.delete_exchange(exchange, if_unused)?;
+        let mut topology = vhost.topology_mut()?;
+        let change = topology.delete_exchange(exchange, if_unused)?;
         Ok(self.carry_out(vhost, change, true))
     }
 
@@ -277,7 +346,7 @@ impl Broker {
         topology: &mut Topology<Arc<QueueCell>>,
         definition: Box<QueueDefinition>,
     ) -> Arc<QueueCell> {
-        let cell = self.cell(&vhost.name, &definition, &topology.options_in_force(&definition), &[]);
+        let cell = self.cell(&vhost.name, &definition, &topology.options_in_force(&definition), &[], &[]);
         let change = topology.insert_queue(definition, cell.clone());
         let after = self.carry_out(vhost, change, true);
         cell.set_created_at(after);
@@ -340,7 +409,11 @@ impl Broker {
         if definition.options.kind == QueueKind::Quorum && (if_unused || if_empty) {
             return Err(Fault::connection(
                 leveret_protocol::reply_code::ReplyCode::NotImplemented,
-                format!("cannot delete {} with if-unused or if-empty", describe(cell)),
+                format!(
+                    "cannot delete {}. queue.delete operations with {} flag set are not supported by quorum queues",
+                    describe(cell),
+                    if if_unused { "if-unused" } else { "if-empty" }
+                ),
             ));
         }
         let cell = cell.clone();
@@ -413,8 +486,24 @@ impl Broker {
         binding: &Binding<'_>,
         connection: ConnectionId,
     ) -> Result<Ticket, Fault> {
-        let change = vhost.topology_mut()?.bind(binding, connection)?;
-        Ok(self.carry_out(vhost, change, true))
+        let mut topology = vhost.topology_mut()?;
+        let generation = topology.generation();
+        let change = topology.bind(binding, connection)?;
+        let is_new = topology.generation() != generation;
+        let after = self.carry_out(vhost, change, true);
+        if !is_new {
+            return Ok(after);
+        }
+        let history = vhost.memories.history(binding.source);
+        if history.is_empty() {
+            return Ok(after);
+        }
+        // Under the lock, so that no message published meanwhile is missed, or comes twice or too early.
+        let transfer = for_bound_queues(&topology, binding.destination, history);
+        let carried = transfer.carry_out(&self.store, |_| after);
+        drop(topology);
+        dead_letter::send_on_all(carried.dead);
+        Ok(carried.ticket)
     }
 
     /// `queue.unbind` and `exchange.unbind`.
@@ -424,7 +513,8 @@ impl Broker {
         binding: &Binding<'_>,
         connection: ConnectionId,
     ) -> Result<Ticket, Fault> {
-        let change = vhost.topology_mut()?.unbind(binding, connection)?;
+        let mut topology = vhost.topology_mut()?;
+        let change = topology.unbind(binding, connection)?;
         Ok(self.carry_out(vhost, change, true))
     }
 
@@ -434,7 +524,8 @@ impl Broker {
         topology: &mut Topology<Arc<QueueCell>>,
         cell: &Arc<QueueCell>,
     ) -> Ticket {
-        let Some(removed) = topology.remove_queue(cell.name()) else { return Ticket(0) };
+        let Some(mut removed) = topology.remove_queue(cell.name()) else { return Ticket(0) };
+        removed.change.records.extend(cell.forget_seen());
         self.metrics.queues_deleted.fetch_add(1, Ordering::Relaxed);
         *self.metrics.deleted_queues.lock() += cell.counters();
         vhost.flows.forget_queue(cell.uid());
@@ -470,9 +561,13 @@ impl Broker {
         });
     }
 
-    /// Stores what a change calls for and lets connections forget what they remember.
-    pub(super) fn carry_out(&self, vhost: &Vhost, change: Change, routes_changed: bool) -> Ticket {
-        change.exchanges_removed.iter().for_each(|exchange| vhost.flows.forget_exchange(exchange));
+    /// Stores what a change calls for and lets connections forget what they remember. The vhost's topology is locked, so
+    /// that records keep the order of the changes.
+    pub(super) fn carry_out(&self, vhost: &Vhost, mut change: Change, routes_changed: bool) -> Ticket {
+        for exchange in &change.exchanges_removed {
+            vhost.flows.forget_exchange(exchange);
+            change.records.extend(vhost.memories.remove(exchange));
+        }
         if routes_changed {
             self.changed();
         }
@@ -494,6 +589,30 @@ fn declared(cell: &QueueCell, after: Ticket) -> QueueDeclared {
         consumer_count: u32::try_from(info.consumers).unwrap_or(u32::MAX),
         after,
     }
+}
+
+/// The history of an exchange on its way to the queues that it reaches now that it leads to `destination`.
+fn for_bound_queues(
+    topology: &Topology<Arc<QueueCell>>,
+    destination: Destination<'_>,
+    history: Vec<Message>,
+) -> Transfer {
+    let mut transfer = Transfer::new(history.len());
+    let mut scratch = RouteScratch::seeded(rand::random());
+    let mut found: Vec<Arc<QueueCell>> = Vec::new();
+    for (index, message) in history.into_iter().enumerate() {
+        match destination {
+            Destination::Queue(name) => found.extend(topology.queue(name).map(|(_, cell)| cell.clone())),
+            Destination::Exchange(name) => {
+                let keys = [message.routing_key()];
+                topology.route_dead_letter(name, &keys, message.properties(), &mut scratch, &mut found);
+            }
+        }
+        for cell in found.drain(..) {
+            transfer.add(cell, index, message.clone());
+        }
+    }
+    transfer
 }
 
 fn of_vhost<'a>(meta: &'a [(Vec<u8>, Vec<u8>)], vhost: &str) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {

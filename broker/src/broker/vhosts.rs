@@ -9,6 +9,7 @@ use leveret_core::vhosts::{Vhost as VhostRecord, VhostsError};
 use tracing::info;
 
 use super::Broker;
+use crate::exchange_memory::ExchangeMemories;
 use crate::outbox::Notice;
 use crate::queue_host::QueueCell;
 
@@ -22,7 +23,7 @@ impl Broker {
         let ticket = self.write_records(changed);
         if is_new {
             info!(vhost = %name, "vhost created");
-            self.add_vhost(name.clone(), Topology::new(&name));
+            self.add_vhost(name.clone(), Topology::new(&name), ExchangeMemories::default());
         }
         drop(records);
         self.changed();
@@ -52,6 +53,7 @@ impl Broker {
                     change.records.extend(deleted.records);
                 }
             }
+            change.records.extend(vhost.memories().remove_all());
             removed.extend(change.records);
         }
         removed.extend(self.users.write().clear_vhost(name));

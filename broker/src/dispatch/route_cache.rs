@@ -20,6 +20,8 @@ pub struct RouteCache {
     pub found: Vec<Arc<QueueCell>>,
     /// Delayed exchanges that hold the message back; never remembered, as its headers say so.
     pub holding: Vec<u64>,
+    /// An exchange on the way of the last message remembers messages: it was not cached.
+    pub is_remembered: bool,
     /// Which of `routes` `found` is, and how many messages took it since it was found.
     found_at: Option<usize>,
     run: u64,
@@ -41,6 +43,11 @@ struct Route {
 }
 
 impl RouteCache {
+    /// With a seed for the choices of random exchanges.
+    pub fn seeded(seed: u64) -> RouteCache {
+        RouteCache { scratch: RouteScratch::seeded(seed), ..RouteCache::default() }
+    }
+
     /// Puts what is known about where `message` goes into `found`.
     pub fn find(&mut self, message: &Message) -> bool {
         let key = message.route_key();

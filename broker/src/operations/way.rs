@@ -60,7 +60,7 @@ impl Router {
             destination: request.destination.clone(),
             into_queue: request.into_queue,
             forget_deaths: request.forget_deaths,
-            scratch: RouteScratch::default(),
+            scratch: RouteScratch::seeded(rand::random()),
             may_write: HashMap::new(),
         }
     }
@@ -131,9 +131,8 @@ impl Router {
         if !self.may_write_exchange(&exchange) {
             return Way::Nowhere(REFUSED);
         }
-        let headers = message.properties().headers().unwrap_or_default();
         let mut cells = Vec::new();
-        topology.route_at_once(&exchange, keys, headers, &mut self.scratch, &mut cells);
+        topology.route_at_once(&exchange, keys, message.properties(), &mut self.scratch, &mut cells);
         if cells.is_empty() {
             return Way::Nowhere(NO_ROUTE);
         }

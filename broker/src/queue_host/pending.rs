@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use leveret_core::message::Message;
+use leveret_core::record::Record;
 
 use crate::store::{Append, Pending, Returned, Store, Ticket};
 
@@ -16,6 +17,8 @@ pub(super) struct PendingBuffer {
     settled: Vec<(u8, Range<u64>)>,
     pub delivered_upto: Vec<(u8, u64)>,
     pub returned: Vec<Returned>,
+    /// Records that belong behind the messages.
+    pub records: Vec<Record>,
     /// Bytes of messages here, which publishers' back-pressure counts.
     bytes: usize,
     /// Some of the messages leave another place for this one.
@@ -94,6 +97,7 @@ impl PendingBuffer {
         self.settled.is_empty()
             && self.delivered_upto.is_empty()
             && self.returned.is_empty()
+            && self.records.is_empty()
             && self.lanes.iter().all(|lane| lane.live == 0)
     }
 
@@ -107,6 +111,7 @@ impl PendingBuffer {
             self.drop_settled_returns();
             into.returned.append(&mut self.returned);
         }
+        into.records.append(&mut self.records);
         for here in &mut self.lanes {
             here.live = 0;
             into.appends.reserve(here.messages.len());
@@ -144,6 +149,7 @@ impl PendingBuffer {
         self.settled.clear();
         self.delivered_upto.clear();
         self.returned.clear();
+        self.records.clear();
         self.transfers = false;
     }
 }

@@ -679,14 +679,7 @@ impl Writer<'_> {
         self.taken = taken;
         self.delete_queues(&mut queues);
         self.write_lane_states(&mut queues);
-        for record in self.records.drain(..) {
-            self.output.needs_sync = true;
-            let meta = self.output.rocks.meta();
-            match record.value {
-                Some(value) => self.output.batch.put_cf(meta, record.key, value),
-                None => self.output.batch.delete_cf(meta, record.key),
-            }
-        }
+        self.records.drain(..).for_each(|record| self.output.put_record(record));
         drop(queues);
         self.output.write()?;
         self.output.is_last = false;
@@ -797,6 +790,7 @@ impl Writer<'_> {
             output.put_chunk(queues, uid, at, chunk)?;
         }
         pending.appends.clear();
+        pending.records.drain(..).for_each(|record| output.put_record(record));
         for (lane, position) in pending.delivered_upto.drain(..) {
             // A consumer may be there before the first message.
             let this = queues.lane_or_new(uid, lane, Kind::Persistent);
@@ -1092,6 +1086,16 @@ impl Output<'_> {
 
     fn write_if_large(&mut self) -> Result<(), StoreError> {
         if !self.is_last && self.batch.size_in_bytes() >= BATCH_BYTES_MAX { self.write() } else { Ok(()) }
+    }
+
+    /// Adds a record of the broker.
+    fn put_record(&mut self, record: Record) {
+        self.needs_sync = true;
+        let meta = self.rocks.meta();
+        match record.value {
+            Some(value) => self.batch.put_cf(meta, record.key, value),
+            None => self.batch.delete_cf(meta, record.key),
+        }
     }
 
     /// Adds what changed in a lane's window.

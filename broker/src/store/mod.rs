@@ -131,6 +131,8 @@ pub struct Pending {
     pub returned: Vec<Returned>,
     /// For delayed exchanges, which have nothing of the above.
     pub delayed: DelayedChanges,
+    /// The owner's records, written behind its messages.
+    pub records: Vec<Record>,
     /// What the owner added to [`Store::inbox_bytes`] for it; taken off when written.
     pub bytes: usize,
 }
@@ -144,6 +146,7 @@ impl Pending {
         self.transfers = false;
         self.returned.clear();
         self.delayed.clear();
+        self.records.clear();
         self.bytes = 0;
     }
 
@@ -154,6 +157,7 @@ impl Pending {
             && self.delivered_upto.is_empty()
             && self.returned.is_empty()
             && self.delayed.is_empty()
+            && self.records.is_empty()
     }
 }
 

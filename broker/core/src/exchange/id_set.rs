@@ -71,6 +71,14 @@ impl IdSet {
         first.into_iter().chain(rest.iter().map(|counted| counted.id))
     }
 
+    /// The id in this place, in an order that only changes when ids come and go.
+    pub fn nth(&self, index: usize) -> Option<u32> {
+        match index.checked_sub(1) {
+            None => (!self.is_empty()).then_some(self.first.id),
+            Some(index) => self.rest.as_ref()?.list.get(index).map(|counted| counted.id),
+        }
+    }
+
     /// Appends every id once.
     #[inline]
     pub fn append_to(&self, out: &mut Vec<u32>) {
@@ -160,6 +168,9 @@ mod tests {
                 let mut ids: Vec<u32> = set.iter().collect();
                 ids.sort_unstable();
                 prop_assert_eq!(&ids, &model.keys().copied().collect::<Vec<_>>());
+                let mut numbered: Vec<u32> = (0..=set.len()).filter_map(|index| set.nth(index)).collect();
+                numbered.sort_unstable();
+                prop_assert_eq!(&numbered, &ids);
                 prop_assert_eq!(set.len(), model.len());
                 prop_assert_eq!(set.is_empty(), model.is_empty());
             }

@@ -5,6 +5,7 @@
 //! to the queues found is the vhost's part.
 
 mod direct;
+mod hash;
 mod headers;
 mod id_set;
 mod key;
@@ -13,9 +14,13 @@ mod topic;
 
 use std::fmt;
 
+use leveret_protocol::properties::PropertiesView;
 use leveret_protocol::table::RawTable;
 
 use self::direct::DirectMatcher;
+use self::hash::{Choice, HashMatcher};
+pub use self::hash::{HashOn, HashProperty};
+pub(crate) use self::hash::{destination_seed, mix, write_value};
 use self::headers::HeadersMatcher;
 use self::id_set::IdSet;
 pub(crate) use self::marks::Marks;
@@ -31,6 +36,14 @@ pub enum ExchangeKind {
     Headers,
     /// Holds messages back, then routes as another type does, see [`crate::delayed`].
     Delayed,
+    /// `x-consistent-hash`: one destination for each message, by a hash and by weights.
+    ConsistentHash,
+    /// `x-modulus-hash`: one destination for each message, by a hash.
+    ModulusHash,
+    /// `x-random`: one destination for each message, any.
+    Random,
+    /// `x-recent-history`: a fanout that gives its latest messages to queues that are bound later.
+    RecentHistory,
 }
 
 impl ExchangeKind {
@@ -42,6 +55,10 @@ impl ExchangeKind {
             "topic" => ExchangeKind::Topic,
             "headers" => ExchangeKind::Headers,
             "x-delayed-message" => ExchangeKind::Delayed,
+            "x-consistent-hash" => ExchangeKind::ConsistentHash,
+            "x-modulus-hash" => ExchangeKind::ModulusHash,
+            "x-random" => ExchangeKind::Random,
+            "x-recent-history" => ExchangeKind::RecentHistory,
             _ => return None,
         })
     }
@@ -54,6 +71,10 @@ impl ExchangeKind {
             ExchangeKind::Topic => "topic",
             ExchangeKind::Headers => "headers",
             ExchangeKind::Delayed => "x-delayed-message",
+            ExchangeKind::ConsistentHash => "x-consistent-hash",
+            ExchangeKind::ModulusHash => "x-modulus-hash",
+            ExchangeKind::Random => "x-random",
+            ExchangeKind::RecentHistory => "x-recent-history",
         }
     }
 }
@@ -118,48 +139,78 @@ impl<'a> RoutingKeys<'a> {
     }
 }
 
+/// What of a message can decide where it goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Routable<'a> {
+    pub keys: RoutingKeys<'a>,
+    pub headers: RawTable<'a>,
+    pub properties: PropertiesView<'a>,
+}
+
 /// What matching needs besides the result, kept between messages so that none allocates.
 #[derive(Debug, Default)]
 pub(crate) struct MatchScratch {
     topic: TopicScratch,
     patterns_met: Marks,
+    /// What random exchanges draw from; the same seed makes the same choices.
+    pub random: u64,
+}
+
+impl MatchScratch {
+    /// A number below `bound`, which is not 0.
+    fn draw(&mut self, bound: usize) -> usize {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        ((u128::from(mix(self.random)) * bound as u128) >> 64) as usize
+    }
 }
 
 /// The bindings of one exchange, arranged for matching.
 #[derive(Debug)]
 pub(crate) enum Matcher {
     Direct(DirectMatcher),
+    /// All destinations get every message.
     Fanout(IdSet),
     Topic(Box<TopicMatcher>),
     Headers(Box<HeadersMatcher>),
+    Hash(Box<HashMatcher>),
+    /// Any one destination gets the message.
+    Random(IdSet),
 }
 
 impl Matcher {
-    pub fn new(kind: ExchangeKind) -> Matcher {
+    /// `hash_on` is for the types that hash.
+    pub fn new(kind: ExchangeKind, hash_on: &HashOn) -> Matcher {
+        let hash = |choice, on| Matcher::Hash(Box::new(HashMatcher::new(choice, on)));
         match kind {
             // A delayed exchange is given the matcher of the type behind it.
             ExchangeKind::Direct | ExchangeKind::Delayed => Matcher::Direct(DirectMatcher::default()),
-            ExchangeKind::Fanout => Matcher::Fanout(IdSet::default()),
+            ExchangeKind::Fanout | ExchangeKind::RecentHistory => Matcher::Fanout(IdSet::default()),
             ExchangeKind::Topic => Matcher::Topic(Box::default()),
             ExchangeKind::Headers => Matcher::Headers(Box::default()),
+            ExchangeKind::ConsistentHash => hash(Choice::Consistent, hash_on.clone()),
+            ExchangeKind::ModulusHash => hash(Choice::Modulus, HashOn::RoutingKey),
+            ExchangeKind::Random => Matcher::Random(IdSet::default()),
         }
     }
 
-    /// Refuses binding arguments that the exchange's type cannot read.
-    pub fn validate(&self, arguments: RawTable<'_>) -> Result<(), Fault> {
+    /// Refuses binding keys and arguments that the exchange's type cannot read.
+    pub fn validate(&self, key: &str, arguments: RawTable<'_>) -> Result<(), Fault> {
         match self {
             Matcher::Headers(_) => headers::validate(arguments),
-            Matcher::Direct(_) | Matcher::Fanout(_) | Matcher::Topic(_) => Ok(()),
+            Matcher::Hash(matcher) => matcher.validate(key),
+            Matcher::Direct(_) | Matcher::Fanout(_) | Matcher::Topic(_) | Matcher::Random(_) => Ok(()),
         }
     }
 
-    /// Adds a binding, whose arguments have passed [`Matcher::validate`].
-    pub fn bind(&mut self, key: &str, arguments: RawTable<'_>, target: Target) {
+    /// Adds a binding, which has passed [`Matcher::validate`]. `seed` is [`destination_seed`] of the target where
+    /// [`Matcher::needs_seeds`].
+    pub fn bind(&mut self, key: &str, arguments: RawTable<'_>, target: Target, seed: u64) {
         match self {
             Matcher::Direct(matcher) => matcher.bind(key, target.0),
-            Matcher::Fanout(targets) => targets.insert(target.0),
+            Matcher::Fanout(targets) | Matcher::Random(targets) => targets.insert(target.0),
             Matcher::Topic(matcher) => matcher.bind(key, target.0),
             Matcher::Headers(matcher) => matcher.bind(arguments, target.0),
+            Matcher::Hash(matcher) => matcher.bind(key, target.0, seed),
         }
     }
 
@@ -167,21 +218,17 @@ impl Matcher {
     pub fn unbind(&mut self, key: &str, arguments: RawTable<'_>, target: Target) {
         match self {
             Matcher::Direct(matcher) => matcher.unbind(key, target.0),
-            Matcher::Fanout(targets) => targets.remove(target.0),
+            Matcher::Fanout(targets) | Matcher::Random(targets) => targets.remove(target.0),
             Matcher::Topic(matcher) => matcher.unbind(key, target.0),
             Matcher::Headers(matcher) => matcher.unbind(arguments, target.0),
+            Matcher::Hash(matcher) => matcher.unbind(key, target.0),
         }
     }
 
-    /// Appends the targets of the bindings that match. True when each comes once.
+    /// Appends the targets that get the message. True when each comes once.
     #[inline]
-    pub fn route(
-        &self,
-        keys: RoutingKeys<'_>,
-        headers: RawTable<'_>,
-        scratch: &mut MatchScratch,
-        out: &mut Vec<u32>,
-    ) -> bool {
+    pub fn route(&self, message: &Routable<'_>, scratch: &mut MatchScratch, out: &mut Vec<u32>) -> bool {
+        let keys = message.keys;
         match self {
             Matcher::Direct(matcher) => {
                 keys.iter().for_each(|key| matcher.route(key, out));
@@ -196,15 +243,31 @@ impl Matcher {
                 false
             }
             Matcher::Headers(matcher) => {
-                matcher.route(headers, &mut scratch.patterns_met, out);
+                matcher.route(message.headers, &mut scratch.patterns_met, out);
                 false
+            }
+            Matcher::Hash(matcher) => {
+                matcher.route(message, out);
+                true
+            }
+            Matcher::Random(targets) => {
+                if !targets.is_empty() {
+                    out.extend(targets.nth(scratch.draw(targets.len())));
+                }
+                true
             }
         }
     }
 
-    /// True when the headers decide where a message goes, and not only its routing key.
+    /// True when the routing key alone decides where a message goes, and it is worth remembering where that was: hashes
+    /// are asked with ever new keys.
     #[inline]
-    pub fn reads_headers(&self) -> bool {
-        matches!(self, Matcher::Headers(_))
+    pub fn is_repeatable(&self) -> bool {
+        matches!(self, Matcher::Direct(_) | Matcher::Fanout(_) | Matcher::Topic(_))
+    }
+
+    /// True when the names of destinations have a say.
+    pub fn needs_seeds(&self) -> bool {
+        matches!(self, Matcher::Hash(_))
     }
 }

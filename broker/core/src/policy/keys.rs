@@ -7,6 +7,7 @@ use leveret_protocol::table::Table;
 use serde_json::Value;
 
 use super::{Definition, PolicyKind};
+use crate::deduplication::DeduplicationOptions;
 use crate::queue::Overflow;
 use crate::queue::arguments::{DURATION_MS_MAX, DeadLetterStrategy, ExpiryMode, QueueKind, QueueOptions};
 use crate::queue::retry::{RetryDelay, parse_duration};
@@ -241,6 +242,59 @@ static KEYS: &[Key] = &[
         },
         ..KEY
     },
+    // ---- deduplication, by queues and exchanges --------------------------------------------------------------------
+    Key {
+        name: "message-deduplication",
+        is_valid: |value| {
+            deduplication("x-message-deduplication", value, &mut DeduplicationOptions::default())
+        },
+        complaint: "message-deduplication must be true or false, got ~p",
+        queue: |value, options| {
+            deduplication("x-message-deduplication", value, &mut options.deduplication);
+        },
+        exchange: |value, options| {
+            deduplication("x-message-deduplication", value, &mut options.deduplication);
+        },
+        ..KEY
+    },
+    Key {
+        name: "deduplication-key",
+        is_valid: |value| deduplication("x-deduplication-key", value, &mut DeduplicationOptions::default()),
+        complaint: "~p is not a valid deduplication key",
+        queue: |value, options| {
+            deduplication("x-deduplication-key", value, &mut options.deduplication);
+        },
+        exchange: |value, options| {
+            deduplication("x-deduplication-key", value, &mut options.deduplication);
+        },
+        ..KEY
+    },
+    Key {
+        name: "deduplication-window",
+        is_valid: |value| {
+            deduplication("x-deduplication-window", value, &mut DeduplicationOptions::default())
+        },
+        complaint: "~p is not a valid deduplication window",
+        queue: |value, options| {
+            deduplication("x-deduplication-window", value, &mut options.deduplication);
+        },
+        exchange: |value, options| {
+            deduplication("x-deduplication-window", value, &mut options.deduplication);
+        },
+        ..KEY
+    },
+    Key {
+        name: "deduplication-size",
+        is_valid: |value| deduplication("x-deduplication-size", value, &mut DeduplicationOptions::default()),
+        complaint: "~p is not a valid deduplication size",
+        queue: |value, options| {
+            deduplication("x-deduplication-size", value, &mut options.deduplication);
+        },
+        exchange: |value, options| {
+            deduplication("x-deduplication-size", value, &mut options.deduplication);
+        },
+        ..KEY
+    },
     // ---- accepted, and nothing for one node to do --------------------------------------------------------------------
     Key {
         name: "queue-mode",
@@ -351,6 +405,19 @@ fn wait_ms(value: &Value) -> Option<u64> {
 
 fn percent(value: &Value) -> Option<u8> {
     u8::try_from(value.as_u64()?).ok().filter(|percent| *percent <= 100)
+}
+
+/// Sets what the argument of this name asks for; false when the value is none for it.
+fn deduplication(argument: &str, value: &Value, options: &mut DeduplicationOptions) -> bool {
+    let value = match value {
+        Value::Bool(value) => (*value).into(),
+        Value::String(text) => text.as_str().into(),
+        number => match number.as_i64() {
+            Some(number) => number.into(),
+            None => return false,
+        },
+    };
+    options.read(argument, &value).is_ok()
 }
 
 /// The definition, when all of it is known and valid; otherwise what is wrong with it.

@@ -2,6 +2,7 @@ use leveret_protocol::table::Value as Field;
 use serde_json::json;
 
 use super::*;
+use crate::exchange::ExchangeKind;
 use crate::queue::Overflow;
 use crate::queue::arguments::ExpiryMode;
 use crate::queue::retry::RetryDelay;
@@ -225,7 +226,8 @@ fn what_is_no_limit_is_the_arguments_where_there_is_one() {
 #[test]
 fn an_exchanges_own_alternate_exchange_goes_before_the_policys() {
     let applied = |arguments: Table| {
-        let declared = ExchangeOptions::parse("exchange 'x' in vhost '/'", &arguments).expect("valid");
+        let declared = ExchangeOptions::parse("exchange 'x' in vhost '/'", ExchangeKind::Direct, &arguments)
+            .expect("valid");
         let mut policies = Policies::default();
         policies
             .put(PolicyKind::Policy, policy("p", "", "all", 0, json!({"alternate-exchange": "by policy"})));

@@ -12,6 +12,7 @@ use leveret_protocol::table::{Table, Value};
 
 use super::Overflow;
 use super::retry::{RetryDelay, parse_duration};
+use crate::deduplication::DeduplicationOptions;
 use crate::fault::Fault;
 
 /// A queue's arguments, typed. What they do not mention is `None` or the default.
@@ -49,6 +50,7 @@ pub struct QueueOptions {
     pub expiry_mode: ExpiryMode,
     /// How long a consumer may hold a message.
     pub consumer_timeout_ms: Option<u64>,
+    pub deduplication: DeduplicationOptions,
 }
 
 /// Which messages expire at their time.
@@ -366,6 +368,26 @@ static ARGUMENTS: &[Argument] = &[
         },
     },
     Argument {
+        name: "x-message-deduplication",
+        kinds: BOTH,
+        read: |value, _, options| options.deduplication.read("x-message-deduplication", value).map(drop),
+    },
+    Argument {
+        name: "x-deduplication-key",
+        kinds: BOTH,
+        read: |value, _, options| options.deduplication.read("x-deduplication-key", value).map(drop),
+    },
+    Argument {
+        name: "x-deduplication-window",
+        kinds: BOTH,
+        read: |value, _, options| options.deduplication.read("x-deduplication-window", value).map(drop),
+    },
+    Argument {
+        name: "x-deduplication-size",
+        kinds: BOTH,
+        read: |value, _, options| options.deduplication.read("x-deduplication-size", value).map(drop),
+    },
+    Argument {
         name: "x-quorum-initial-group-size",
         kinds: QUORUM,
         read: |value, _, _| positive(value).map(drop),
@@ -428,7 +450,7 @@ fn positive(value: &Value) -> Result<i64, Reason> {
 fn duration_ms(number: i64) -> Result<u64, Reason> {
     match u64::try_from(number) {
         Err(_) => Err(format!("{{value_negative,{number}}}").into()),
-        Ok(ms) if ms > DURATION_MS_MAX => Err(format!("{{value_too_big,{number}}}").into()),
+        Ok(ms) if ms > DURATION_MS_MAX => Err(format!("{{value_too_large,{number}}}").into()),
         Ok(ms) => Ok(ms),
     }
 }
@@ -468,6 +490,7 @@ pub const DURATION_MS_MAX: u64 = 315_360_000_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deduplication::DeduplicationKey;
 
     const QUEUE: &str = "queue 'q' in vhost '/'";
 
@@ -514,6 +537,10 @@ mod tests {
             ("x-queue-version", 2.into()),
             ("x-queue-leader-locator", "balanced".into()),
             ("x-queue-type", "classic".into()),
+            ("x-message-deduplication", true.into()),
+            ("x-deduplication-key", "message-id".into()),
+            ("x-deduplication-window", 7.into()),
+            ("x-deduplication-size", 8.into()),
         ]);
         let expected = QueueOptions {
             kind: QueueKind::Classic,
@@ -535,6 +562,12 @@ mod tests {
             retry_limit: Some(0),
             expiry_mode: ExpiryMode::Head,
             consumer_timeout_ms: Some(1_000),
+            deduplication: DeduplicationOptions {
+                enabled: Some(true),
+                key: Some(DeduplicationKey::MessageId),
+                window_ms: Some(7),
+                size: Some(8),
+            },
         };
         assert_eq!(options, expected);
     }
@@ -545,13 +578,13 @@ mod tests {
             parsed([("x-message-ttl", 315_360_000_000i64.into())]).message_ttl_ms,
             Some(DURATION_MS_MAX)
         );
-        check_invalid("x-message-ttl", 315_360_000_001i64, "{value_too_big,315360000001}");
+        check_invalid("x-message-ttl", 315_360_000_001i64, "{value_too_large,315360000001}");
         check_invalid("x-message-ttl", -1, "{value_negative,-1}");
         check_invalid("x-message-ttl", "60000", "\"expected integer, got longstr\"");
         check_invalid("x-message-ttl", Value::Timestamp(5), "\"expected integer, got timestamp\"");
         check_invalid("x-expires", 0, "{value_zero,0}");
         check_invalid("x-expires", -5, "{value_negative,-5}");
-        check_invalid("x-expires", 315_360_000_001i64, "{value_too_big,315360000001}");
+        check_invalid("x-expires", 315_360_000_001i64, "{value_too_large,315360000001}");
     }
 
     #[test]

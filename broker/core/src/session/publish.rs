@@ -245,7 +245,7 @@ fn check_expiration(expiration: &[u8]) -> Result<(), Fault> {
     } else if negative {
         format!("{{value_negative,-{value}}}")
     } else if value > EXPIRATION_MS_MAX {
-        format!("{{value_too_big,{value}}}")
+        format!("{{value_too_large,{value}}}")
     } else {
         return Ok(());
     };
@@ -272,7 +272,7 @@ mod tests {
         check("+5", None);
         check("-0", None);
         check("315360000000", None);
-        check("315360000001", Some("{value_too_big,315360000001}"));
+        check("315360000001", Some("{value_too_large,315360000001}"));
         check("-1", Some("{value_negative,-1}"));
         check("", Some("no_integer"));
         check("abc", Some("no_integer"));

@@ -4,11 +4,14 @@ use leveret_protocol::table::{RawTable, Table, Value};
 
 use super::faults;
 use super::records::NESTING_MAX;
-use crate::exchange::ExchangeKind;
+use crate::deduplication::DeduplicationOptions;
+use crate::delayed::delayed_kind;
+use crate::exchange::{ExchangeKind, HashOn, HashProperty};
 use crate::fault::Fault;
 use crate::queue::ConnectionId;
 use crate::queue::arguments::QueueOptions;
 use crate::session::host::{Binding, Destination};
+use crate::term::Term;
 
 /// An exchange, as declared.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,11 +34,16 @@ pub struct ExchangeDefinition {
 pub struct ExchangeOptions {
     /// Where messages go that no binding matches; the exchange need not exist.
     pub alternate_exchange: Option<String>,
+    /// What hash exchanges look at.
+    pub hash_on: HashOn,
+    /// How many of its latest messages a recent-history exchange keeps.
+    pub history_length: Option<usize>,
+    pub deduplication: DeduplicationOptions,
 }
 
 impl ExchangeOptions {
     /// Reads the arguments of a new exchange. `exchange` is how reply texts call it.
-    pub fn parse(exchange: &str, arguments: &Table) -> Result<ExchangeOptions, Fault> {
+    pub fn parse(exchange: &str, kind: ExchangeKind, arguments: &Table) -> Result<ExchangeOptions, Fault> {
         let alternate_exchange = match arguments.get("alternate-exchange") {
             None => None,
             Some(Value::LongString(name)) => Some(String::from_utf8_lossy(name).into_owned()),
@@ -46,9 +54,65 @@ impl ExchangeOptions {
                 )));
             }
         };
-        Ok(ExchangeOptions { alternate_exchange })
+        // A delayed exchange takes the arguments of the type by which it routes.
+        let hash_on = match delayed_kind(kind, arguments)?.unwrap_or(kind) {
+            ExchangeKind::ConsistentHash => parse_hash_on(exchange, arguments)?,
+            _ => HashOn::default(),
+        };
+        let history_length = match kind {
+            ExchangeKind::RecentHistory => Some(parse_history_length(arguments)?),
+            _ => None,
+        };
+        let deduplication = DeduplicationOptions::parse(arguments).map_err(|(name, reason)| {
+            Fault::precondition_failed(format!("invalid arg '{name}' for {exchange}: {reason}"))
+        })?;
+        Ok(ExchangeOptions { alternate_exchange, hash_on, history_length, deduplication })
+    }
+
+    /// True when the exchange remembers messages: no route across it may be taken without telling it.
+    pub(super) fn remembers(&self) -> bool {
+        self.history_length.is_some() || self.deduplication.enabled == Some(true)
     }
 }
+
+fn parse_hash_on(exchange: &str, arguments: &Table) -> Result<HashOn, Fault> {
+    let text = |name| match arguments.get(name) {
+        None => Ok(None),
+        Some(Value::LongString(text)) => Ok(Some(text)),
+        Some(other) => Err(Fault::precondition_failed(format!(
+            "invalid type '{}' for arg '{name}' in {exchange}",
+            other.type_name()
+        ))),
+    };
+    match (text("hash-header")?, text("hash-property")?) {
+        (None, None) => Ok(HashOn::RoutingKey),
+        (Some(header), None) => Ok(HashOn::Header(String::from_utf8_lossy(header).into_owned())),
+        (None, Some(property)) => match HashProperty::from_name(property) {
+            Some(property) => Ok(HashOn::Property(property)),
+            None => Err(Fault::precondition_failed(format!(
+                "Unsupported property: {}",
+                String::from_utf8_lossy(property)
+            ))),
+        },
+        (Some(_), Some(_)) => {
+            Err(Fault::precondition_failed("hash-header and hash-property are mutually exclusive"))
+        }
+    }
+}
+
+fn parse_history_length(arguments: &Table) -> Result<usize, Fault> {
+    let Some(value) = arguments.get("x-recent-history-length") else { return Ok(HISTORY_LENGTH_DEFAULT) };
+    match value.as_i64().map(usize::try_from) {
+        Some(Ok(length)) if length > 0 => Ok(length),
+        _ => Err(Fault::precondition_failed(format!(
+            "Invalid argument {}, 'x-recent-history-length' must be a positive integer",
+            Term(value)
+        ))),
+    }
+}
+
+/// What the plugin of RabbitMQ keeps.
+const HISTORY_LENGTH_DEFAULT: usize = 20;
 
 /// A queue, as declared.
 #[derive(Debug, Clone, PartialEq)]

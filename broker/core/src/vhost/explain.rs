@@ -5,12 +5,13 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use leveret_protocol::properties::PropertiesView;
 use leveret_protocol::table::RawTable;
 
 use super::faults;
 use super::routing::keys_of_headers;
-use super::topology::Topology;
-use crate::exchange::{MatchScratch, Matcher, RoutingKeys, Target};
+use super::topology::{Exchange, Topology};
+use crate::exchange::{HashOn, MatchScratch, Matcher, Routable, RoutingKeys, Target, TargetKind};
 use crate::fault::Fault;
 use crate::session::host::{Binding, Destination};
 
@@ -86,12 +87,21 @@ impl<H> Topology<H> {
                 continue;
             }
             let mut matched = false;
+            let properties = PropertiesView::new_unchecked_valid(NO_PROPERTIES);
+            let message = Routable { keys, headers, properties };
+            let chosen = self.chosen(found, &message);
             for binding in self.bindings_from(name) {
-                let mut matcher = Matcher::new(kind);
-                matcher.bind(binding.routing_key, binding.arguments, Target::queue(0));
-                let mut targets = Vec::new();
-                matcher.route(keys, headers, &mut MatchScratch::default(), &mut targets);
-                if targets.is_empty() {
+                let is_match = match chosen {
+                    Some(chosen) => chosen == Some(binding.destination),
+                    None => {
+                        let mut matcher = Matcher::new(kind, &HashOn::default());
+                        matcher.bind(binding.routing_key, binding.arguments, Target::queue(0), 0);
+                        let mut targets = Vec::new();
+                        matcher.route(&message, &mut MatchScratch::default(), &mut targets);
+                        !targets.is_empty()
+                    }
+                };
+                if !is_match {
                     if path.len() == 1 && explained.unmatched.len() < UNMATCHED_MAX {
                         explained.unmatched.push(unmatched(kind.name(), &binding, keys, headers));
                     }
@@ -127,7 +137,28 @@ impl<H> Topology<H> {
         }
         Ok(explained)
     }
+
+    /// The one destination that an exchange which hashes chooses, if any; `None` for other exchanges.
+    fn chosen(&self, exchange: &Exchange, message: &Routable<'_>) -> Option<Option<Destination<'_>>> {
+        if !exchange.matcher.needs_seeds() {
+            return None;
+        }
+        let mut targets = Vec::new();
+        exchange.matcher.route(message, &mut MatchScratch::default(), &mut targets);
+        let name_of = |target: Target| match target.kind() {
+            TargetKind::Queue(index) => {
+                self.queues.at(index).map(|queue| Destination::Queue(&queue.definition().name))
+            }
+            TargetKind::Exchange(index) => {
+                self.exchanges.at(index).map(|exchange| Destination::Exchange(&exchange.definition.name))
+            }
+        };
+        Some(targets.first().and_then(|&bits| name_of(Target::from_bits(bits))))
+    }
 }
+
+/// Flags of a message's properties without any.
+const NO_PROPERTIES: &[u8] = &[0, 0];
 
 fn unmatched(kind: &str, binding: &Binding<'_>, keys: RoutingKeys<'_>, headers: RawTable<'_>) -> Unmatched {
     let (destination, to_exchange) = match binding.destination {

@@ -139,12 +139,17 @@ impl<H> Topology<H> {
                 // The default exchange leads to queues and nowhere else, whatever a pattern fits.
                 if index != DEFAULT_EXCHANGE {
                     let resource = faults::exchange(&exchange.definition.name, &self.vhost);
-                    let declared = ExchangeOptions::parse(&resource, &exchange.definition.arguments);
+                    let declared = ExchangeOptions::parse(
+                        &resource,
+                        exchange.definition.kind,
+                        &exchange.definition.arguments,
+                    );
                     exchange.options = exchange_options_with(
                         &exchange.definition,
                         declared.unwrap_or_default(),
                         exchange.applied.as_deref(),
                     );
+                    exchange.remembers = exchange.options.remembers();
                     routes_change = true;
                 }
             }

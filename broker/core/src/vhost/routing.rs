@@ -10,10 +10,11 @@
 use leveret_protocol::properties::PropertiesView;
 use leveret_protocol::table::{RawTable, RawValue};
 
+use super::definitions::ExchangeDefinition;
 use super::faults;
 use super::topology::{DEFAULT_EXCHANGE, Topology};
 use crate::delayed::Delay;
-use crate::exchange::{ExchangeKind, Marks, MatchScratch, RoutingKeys, Target, TargetKind};
+use crate::exchange::{ExchangeKind, Marks, MatchScratch, Routable, RoutingKeys, Target, TargetKind};
 use crate::fault::Fault;
 use crate::message::Message;
 
@@ -27,20 +28,35 @@ pub struct RouteScratch {
     pending: Vec<u32>,
     exchanges_met: Marks,
     queues_met: Marks,
-    read_headers: bool,
     /// Uids of the delayed exchanges that hold the message back.
     holding: Vec<u64>,
     /// The message has waited already.
     has_waited: bool,
+    /// Indices of the exchanges met that remember messages.
+    remembering: Vec<u32>,
+    is_repeatable: bool,
 }
 
 impl RouteScratch {
-    /// True when headers had a say in where the last message went. Otherwise the same exchange and routing key lead
-    /// to the same queues until [`Topology::generation`] rises, for every message that names no further keys
-    /// ([`extra_routing_keys`]).
+    /// With a seed for the choices of random exchanges. Without one, all scratches make the same choices.
+    pub fn seeded(seed: u64) -> RouteScratch {
+        let mut scratch = RouteScratch::default();
+        scratch.matching.random = seed;
+        scratch
+    }
+
+    /// True when the same exchange and routing key lead to the same queues until [`Topology::generation`] rises, for
+    /// every message that names no further keys ([`extra_routing_keys`]), and no exchange on the way has to learn of
+    /// each message. False when headers, a hash or chance had a say in where the last message went.
     #[inline]
-    pub fn read_headers(&self) -> bool {
-        self.read_headers
+    pub fn is_repeatable(&self) -> bool {
+        self.is_repeatable
+    }
+
+    /// True when an exchange on the way of the last message has to remember it: [`Topology::remembering`].
+    #[inline]
+    pub fn is_remembered(&self) -> bool {
+        !self.remembering.is_empty()
     }
 
     /// The delayed exchanges that are to hold back the last message, by uid; what lies behind them was not found.
@@ -64,7 +80,8 @@ impl<H: Clone> Topology<H> {
         let index = if exchange.is_empty() { DEFAULT_EXCHANGE } else { self.publishable_exchange(exchange)? };
         let headers = properties.headers().unwrap_or_default();
         let more = if headers.is_empty() { Vec::new() } else { keys_of_headers(headers)? };
-        Ok(self.route_from(index, RoutingKeys { first: routing_key, more: &more }, headers, scratch, out))
+        let keys = RoutingKeys { first: routing_key, more: &more };
+        Ok(self.route_from(index, &Routable { keys, headers, properties }, scratch, out))
     }
 
     /// As [`Topology::route`] for a message that the broker itself sends on: by all the keys given, to internal
@@ -73,13 +90,20 @@ impl<H: Clone> Topology<H> {
         &self,
         exchange: &str,
         routing_keys: &[&str],
-        headers: RawTable<'_>,
+        properties: PropertiesView<'_>,
         scratch: &mut RouteScratch,
         out: &mut Vec<H>,
     ) -> Option<bool> {
         let index = self.exchanges.index(exchange)?;
         let (&first, more) = routing_keys.split_first()?;
-        Some(self.route_from(index, RoutingKeys { first, more }, headers, scratch, out))
+        let headers = properties.headers().unwrap_or_default();
+        let message = Routable { keys: RoutingKeys { first, more }, headers, properties };
+        Some(self.route_from(index, &message, scratch, out))
+    }
+
+    /// The exchanges on the way of the last message that remember messages, the one it was published to first.
+    pub fn remembering(&self, scratch: &RouteScratch) -> impl Iterator<Item = &ExchangeDefinition> {
+        scratch.remembering.iter().filter_map(|&index| Some(&*self.exchanges.at(index)?.definition))
     }
 
     /// As [`Topology::route_dead_letter`] for a message that no delayed exchange is to hold back.
@@ -87,12 +111,12 @@ impl<H: Clone> Topology<H> {
         &self,
         exchange: &str,
         routing_keys: &[&str],
-        headers: RawTable<'_>,
+        properties: PropertiesView<'_>,
         scratch: &mut RouteScratch,
         out: &mut Vec<H>,
     ) -> Option<bool> {
         scratch.has_waited = true;
-        let found = self.route_dead_letter(exchange, routing_keys, headers, scratch, out);
+        let found = self.route_dead_letter(exchange, routing_keys, properties, scratch, out);
         scratch.has_waited = false;
         found
     }
@@ -110,7 +134,8 @@ impl<H: Clone> Topology<H> {
         let more = if headers.is_empty() { Vec::new() } else { keys_of_headers(headers).unwrap_or_default() };
         let keys = RoutingKeys { first: message.routing_key(), more: &more };
         scratch.has_waited = true;
-        let found = self.route_from(index, keys, headers, scratch, out);
+        let message = Routable { keys, headers, properties: message.properties() };
+        let found = self.route_from(index, &message, scratch, out);
         scratch.has_waited = false;
         Some(found)
     }
@@ -129,12 +154,13 @@ impl<H: Clone> Topology<H> {
     fn route_from(
         &self,
         index: u32,
-        keys: RoutingKeys<'_>,
-        headers: RawTable<'_>,
+        message: &Routable<'_>,
         scratch: &mut RouteScratch,
         out: &mut Vec<H>,
     ) -> bool {
-        scratch.read_headers = !keys.more.is_empty();
+        let keys = message.keys;
+        scratch.is_repeatable = keys.more.is_empty();
+        scratch.remembering.clear();
         scratch.holding.clear();
         if index == DEFAULT_EXCHANGE && keys.more.is_empty() {
             let queue = self.queues.get(keys.first);
@@ -142,7 +168,7 @@ impl<H: Clone> Topology<H> {
             return queue.is_some();
         }
         scratch.targets.clear();
-        let each_once = self.visit_from(index, keys, headers, scratch);
+        let each_once = self.visit_from(index, message, scratch);
         let before = out.len();
         if each_once || scratch.targets.len() < 2 {
             out.extend(
@@ -162,16 +188,19 @@ impl<H: Clone> Topology<H> {
     }
 
     /// Leaves the indices of the queues found in `scratch.targets`. True when each is there once.
-    fn visit_from(
-        &self,
-        index: u32,
-        keys: RoutingKeys<'_>,
-        headers: RawTable<'_>,
-        scratch: &mut RouteScratch,
-    ) -> bool {
+    fn visit_from(&self, index: u32, message: &Routable<'_>, scratch: &mut RouteScratch) -> bool {
         let RouteScratch {
-            matching, targets, pending, exchanges_met, read_headers, holding, has_waited, ..
+            matching,
+            targets,
+            pending,
+            exchanges_met,
+            remembering,
+            is_repeatable,
+            holding,
+            has_waited,
+            ..
         } = scratch;
+        let keys = message.keys;
         exchanges_met.clear();
         exchanges_met.insert(index);
         pending.clear();
@@ -182,9 +211,13 @@ impl<H: Clone> Topology<H> {
             let Some(exchange) = self.exchanges.at(index) else { continue };
             visited += 1;
             let from = targets.len();
+            if exchange.remembers {
+                *is_repeatable = false;
+                remembering.push(index);
+            }
             if exchange.definition.kind == ExchangeKind::Delayed {
-                *read_headers = true;
-                if !*has_waited && Delay::of(headers).is_some() {
+                *is_repeatable = false;
+                if !*has_waited && Delay::of(message.headers).is_some() {
                     holding.push(exchange.definition.uid);
                     continue;
                 }
@@ -193,8 +226,8 @@ impl<H: Clone> Topology<H> {
                 targets.extend(keys.iter().filter_map(|key| self.queues.index(key)));
                 each_once &= keys.more.is_empty();
             } else {
-                each_once &= exchange.matcher.route(keys, headers, matching, targets);
-                *read_headers |= exchange.matcher.reads_headers();
+                each_once &= exchange.matcher.route(message, matching, targets);
+                *is_repeatable &= exchange.matcher.is_repeatable();
             }
             if targets.len() == from {
                 if let Some(alternate) = &exchange.options.alternate_exchange

@@ -49,6 +49,11 @@ impl Vhost {
         }
     }
 
+    /// Seeds the choices of random exchanges.
+    pub fn seed(&mut self, seed: u64) {
+        self.scratch = RouteScratch::seeded(seed);
+    }
+
     pub fn store(&mut self, records: Vec<Record>) {
         for record in records {
             match record.value {
@@ -207,8 +212,13 @@ impl Vhost {
         self.route_with(exchange, routing_key, Table::new()).unwrap()
     }
 
-    pub fn read_headers(&self) -> bool {
-        self.scratch.read_headers()
+    pub fn is_repeatable(&self) -> bool {
+        self.scratch.is_repeatable()
+    }
+
+    /// Names of the exchanges that have to remember the last message.
+    pub fn remembering(&self) -> Vec<&str> {
+        self.topology.remembering(&self.scratch).map(|exchange| exchange.name.as_str()).collect()
     }
 
     /// The delayed exchanges that hold back what was routed last.

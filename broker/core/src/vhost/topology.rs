@@ -14,7 +14,7 @@ use super::policies::{exchange_options_with, queue_subject};
 use super::records::{self, Stored};
 use super::{faults, generated_queue_name, strip_cr_lf};
 use crate::delayed::delayed_kind;
-use crate::exchange::{ExchangeKind, Matcher, Target, TargetKind};
+use crate::exchange::{ExchangeKind, Matcher, Target, TargetKind, destination_seed};
 use crate::fault::Fault;
 use crate::limits::check_queue_count;
 use crate::policy::{Applied, Policies, Subject};
@@ -47,6 +47,8 @@ pub(super) struct Exchange {
     /// What policies make of it.
     pub applied: Option<Box<Applied>>,
     pub matcher: Matcher,
+    /// It has to be told of each message: see [`ExchangeOptions`].
+    pub remembers: bool,
     /// Bindings that lead away from it.
     outgoing: Vec<BindingId>,
     /// Bindings that lead to it.
@@ -178,7 +180,7 @@ impl<H> Topology<H> {
                 return Err(damaged(&key, "there is another such exchange"));
             }
             let resource = faults::exchange(&definition.name, vhost);
-            let options = ExchangeOptions::parse(&resource, &definition.arguments)
+            let options = ExchangeOptions::parse(&resource, definition.kind, &definition.arguments)
                 .map_err(|fault| damaged(&key, fault.text))?;
             let behind = delayed_kind(definition.kind, &definition.arguments)
                 .map_err(|fault| damaged(&key, fault.text))?;
@@ -240,7 +242,7 @@ impl<H> Topology<H> {
             return Err(faults::reserved_name("exchange", name));
         }
         let behind = delayed_kind(kind, &arguments)?;
-        let options = ExchangeOptions::parse(&resource, &arguments)?;
+        let options = ExchangeOptions::parse(&resource, kind, &arguments)?;
         let definition = ExchangeDefinition {
             uid: if behind.is_some() { uid } else { 0 },
             name: name.to_owned(),
@@ -285,6 +287,11 @@ impl<H> Topology<H> {
     /// Where an exchange sends what it cannot route.
     pub fn alternate_exchange(&self, name: &str) -> Option<&str> {
         self.exchanges.get(name)?.options.alternate_exchange.as_deref()
+    }
+
+    /// What an exchange does beyond its kind, at present.
+    pub fn exchange_options(&self, name: &str) -> Option<&ExchangeOptions> {
+        self.exchanges.get(name).map(|exchange| &exchange.options)
     }
 
     /// All exchanges, in an order that only changes when exchanges come and go.
@@ -461,7 +468,7 @@ impl<H> Topology<H> {
         let arguments = canonical_arguments(binding.arguments)?;
         let exchange = self.exchanges.at(source);
         exchange.map_or(Ok(()), |exchange| {
-            exchange.matcher.validate(RawTable::new_unchecked_valid(&arguments))
+            exchange.matcher.validate(binding.routing_key, RawTable::new_unchecked_valid(&arguments))
         })?;
         self.check_target_access(target, connection)?;
         let mut change = Change::default();
@@ -557,13 +564,21 @@ impl<H> Topology<H> {
         declared: ExchangeOptions,
         behind: Option<ExchangeKind>,
     ) {
-        let matcher = Matcher::new(behind.unwrap_or(definition.kind));
+        let matcher = Matcher::new(behind.unwrap_or(definition.kind), &declared.hash_on);
         let name = definition.name.clone();
         let applied = self.policies.apply(Subject::Exchange(&name));
         let options = exchange_options_with(&definition, declared, applied.as_deref());
         let definition = Box::new(definition);
-        let exchange =
-            Exchange { definition, options, applied, matcher, outgoing: Vec::new(), incoming: Vec::new() };
+        let remembers = options.remembers();
+        let exchange = Exchange {
+            definition,
+            options,
+            applied,
+            matcher,
+            remembers,
+            outgoing: Vec::new(),
+            incoming: Vec::new(),
+        };
         self.exchanges.insert(&name, exchange);
         self.generation += 1;
     }
@@ -603,8 +618,10 @@ impl<H> Topology<H> {
 
     /// Adds a binding that does not exist.
     fn link(&mut self, source: u32, target: Target, routing_key: &str, arguments: Box<[u8]>) -> BindingId {
+        let needs_seed = self.exchanges.at(source).is_some_and(|exchange| exchange.matcher.needs_seeds());
+        let seed = if needs_seed { self.seed_of(target) } else { 0 };
         if let Some(exchange) = self.exchanges.at_mut(source) {
-            exchange.matcher.bind(routing_key, RawTable::new_unchecked_valid(&arguments), target);
+            exchange.matcher.bind(routing_key, RawTable::new_unchecked_valid(&arguments), target, seed);
         }
         let id = self.bindings.insert(Bound {
             source,
@@ -710,6 +727,19 @@ impl<H> Topology<H> {
                 }
                 TargetKind::Exchange(index) => exchange(index),
             }
+    }
+
+    /// What stands for a destination's name where hashes decide.
+    fn seed_of(&self, target: Target) -> u64 {
+        match target.kind() {
+            TargetKind::Queue(index) => {
+                self.queues.at(index).map_or(0, |queue| destination_seed(true, &queue.definition.name))
+            }
+            TargetKind::Exchange(index) => {
+                let exchange = self.exchanges.at(index);
+                exchange.map_or(0, |exchange| destination_seed(false, &exchange.definition.name))
+            }
+        }
     }
 
     fn durable_definition(&self, bound: &Bound) -> Option<BindingDefinition> {

@@ -67,7 +67,7 @@ fn a_delayed_exchange_holds_back_what_asks_for_it_and_routes_by_the_type_behind_
     let asking = || Table::from([("x-delay", 5_000.into())]);
     assert_eq!(vhost.route("xd", "eu.created"), ["a"]);
     assert_eq!(vhost.holding(), none_held());
-    assert!(vhost.read_headers(), "where it goes depends on its headers");
+    assert!(!vhost.is_repeatable(), "where it goes depends on its headers");
     for headers in [asking(), Table::from([("x-deliver-at", Value::I64(1 << 41))])] {
         assert_eq!(vhost.route_with("xd", "eu.created", headers).unwrap(), none());
         assert_eq!(vhost.holding(), [7]);
@@ -106,7 +106,7 @@ fn a_queue_with_several_matching_bindings_gets_one_copy() {
         vhost.bind("amq.topic", "a", pattern);
     }
     assert_eq!(vhost.route("amq.topic", "eu.created"), ["a"]);
-    assert!(!vhost.read_headers());
+    assert!(vhost.is_repeatable());
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn headers_exchanges_match_by_headers() {
     vhost.bind_with(super::super::testing::ME, "amq.headers", "a", "", pdf()).unwrap();
     vhost.bind_with(super::super::testing::ME, "amq.match", "b", "", pdf()).unwrap();
     assert_eq!(vhost.route_with("amq.headers", "", pdf()).unwrap(), ["a"]);
-    assert!(vhost.read_headers());
+    assert!(!vhost.is_repeatable());
     assert_eq!(vhost.route_with("amq.match", "", pdf()).unwrap(), ["b"]);
     assert_eq!(vhost.route("amq.headers", ""), none());
 }
@@ -210,12 +210,12 @@ fn cc_and_bcc_are_further_routing_keys() {
     vhost.bind("amq.direct", "b", "3");
     vhost.bind("amq.topic", "c", "#");
     assert_eq!(vhost.route_with("amq.direct", "1", cc("CC", &["2", "3"])).unwrap(), ["a", "b"]);
-    assert!(vhost.read_headers());
+    assert!(!vhost.is_repeatable());
     assert_eq!(vhost.route_with("amq.direct", "none", cc("BCC", &["2"])).unwrap(), ["b"]);
     assert_eq!(vhost.route_with("", "a", cc("CC", &["b", "a", "zzz"])).unwrap(), ["a", "b"]);
     assert_eq!(vhost.route_with("amq.topic", "k", cc("CC", &["k", "l"])).unwrap(), ["c"]);
     assert_eq!(vhost.route("", "a"), ["a"]);
-    assert!(!vhost.read_headers());
+    assert!(vhost.is_repeatable());
 }
 
 #[test]
@@ -242,8 +242,13 @@ fn dead_letters_go_by_all_their_keys_and_to_internal_exchanges() {
     let mut scratch = RouteScratch::default();
     let mut route = |exchange: &str, keys: &[&str]| {
         out.clear();
-        let routed =
-            vhost.topology.route_dead_letter(exchange, keys, RawTable::empty(), &mut scratch, &mut out);
+        let routed = vhost.topology.route_dead_letter(
+            exchange,
+            keys,
+            PropertiesView::new_unchecked_valid(&[0, 0]),
+            &mut scratch,
+            &mut out,
+        );
         out.sort();
         (routed, out.clone())
     };
@@ -335,4 +340,69 @@ proptest! {
         expected.dedup();
         prop_assert_eq!(vhost.route(names[start], keys[key]), expected);
     }
+}
+
+// ---- exchanges that choose -------------------------------------------------------------------------------------
+
+#[test]
+fn a_consistent_hash_exchange_sends_equal_keys_to_one_queue() {
+    let mut vhost = Vhost::new();
+    vhost.queues(["a", "b", "c"]);
+    vhost.exchange("x", "x-consistent-hash", "", Table::new()).unwrap();
+    assert_eq!(vhost.route("x", "k"), none());
+    for queue in ["a", "b", "c"] {
+        vhost.bind("x", queue, "10");
+    }
+    let reached: Vec<Vec<String>> = (0..100).map(|key| vhost.route("x", &key.to_string())).collect();
+    assert!(reached.iter().all(|queues| queues.len() == 1));
+    assert!(!vhost.is_repeatable(), "remembering each of many keys would crowd out others");
+    let again: Vec<Vec<String>> = (0..100).map(|key| vhost.route("x", &key.to_string())).collect();
+    assert_eq!(reached, again);
+    vhost.delete_queue("b").unwrap();
+    for (key, before) in reached.iter().enumerate() {
+        let now = vhost.route("x", &key.to_string());
+        assert!(now == *before || before == &["b"], "{key} went from {before:?} to {now:?}");
+    }
+}
+
+#[test]
+fn a_random_exchange_chooses_by_its_seed() {
+    let choices = |seed| {
+        let mut vhost = Vhost::new();
+        vhost.seed(seed);
+        vhost.queues(["a", "b", "c", "d"]);
+        vhost.exchange("x", "x-random", "", Table::new()).unwrap();
+        assert_eq!(vhost.route("x", ""), none());
+        for queue in ["a", "b", "c", "d"] {
+            vhost.bind("x", queue, "");
+        }
+        let choices: Vec<String> = (0..4_000).flat_map(|_| vhost.route("x", "")).collect();
+        assert!(!vhost.is_repeatable() && choices.len() == 4_000);
+        choices
+    };
+    let first = choices(1);
+    for queue in ["a", "b", "c", "d"] {
+        let count = first.iter().filter(|chosen| *chosen == queue).count();
+        assert!((850..1_150).contains(&count), "{queue} got {count} of 4000");
+    }
+    assert_eq!(first, choices(1));
+    assert_ne!(first, choices(2));
+}
+
+#[test]
+fn exchanges_that_remember_messages_are_told_of_each() {
+    let mut vhost = Vhost::new();
+    vhost.queues(["a"]);
+    let deduplicates = Table::from([("x-message-deduplication", true.into())]);
+    vhost.exchange("x1", "direct", "", deduplicates).unwrap();
+    vhost.exchange("x2", "x-recent-history", "", Table::new()).unwrap();
+    vhost.bind("x1", "x2", "k");
+    vhost.bind("x2", "a", "");
+    assert_eq!(vhost.route("x1", "k"), ["a"]);
+    assert_eq!(vhost.remembering(), ["x1", "x2"]);
+    assert!(!vhost.is_repeatable());
+    assert_eq!(vhost.route("x1", "other"), none());
+    assert_eq!(vhost.remembering(), ["x1"]);
+    assert_eq!(vhost.route("", "a"), ["a"]);
+    assert!(vhost.remembering().is_empty() && vhost.is_repeatable());
 }

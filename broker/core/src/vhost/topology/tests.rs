@@ -104,6 +104,56 @@ fn unknown_exchange_types_are_refused() {
 }
 
 #[test]
+fn arguments_of_exchanges_that_choose_or_remember_are_checked() {
+    let mut vhost = Vhost::new();
+    let mut check = |kind: &str, arguments: Vec<(&str, Value)>, expected: &str| {
+        refused(vhost.exchange("x", kind, "", arguments.into_iter().collect()), 406, expected);
+    };
+    check("x-consistent-hash", vec![("hash-property", "app_id".into())], "Unsupported property: app_id");
+    check(
+        "x-consistent-hash",
+        vec![("hash-header", "h".into()), ("hash-property", "message_id".into())],
+        "hash-header and hash-property are mutually exclusive",
+    );
+    check(
+        "x-consistent-hash",
+        vec![("hash-header", 1.into())],
+        "invalid type 'signedint' for arg 'hash-header' in exchange 'x' in vhost '/'",
+    );
+    for (length, shown) in [(Value::from(0), "0"), ("5".into(), "<<\"5\">>")] {
+        check(
+            "x-recent-history",
+            vec![("x-recent-history-length", length)],
+            &format!("Invalid argument {shown}, 'x-recent-history-length' must be a positive integer"),
+        );
+    }
+    check(
+        "direct",
+        vec![("x-deduplication-window", 0.into())],
+        "invalid arg 'x-deduplication-window' for exchange 'x' in vhost '/': {value_zero,0}",
+    );
+    assert_eq!(vhost.topology.exchange_count(), 7);
+}
+
+#[test]
+fn a_binding_of_a_consistent_hash_exchange_has_a_weight() {
+    let mut vhost = Vhost::new();
+    vhost.queues(["q"]);
+    vhost.exchange("x", "x-consistent-hash", "", no_arguments()).unwrap();
+    refused(
+        vhost.bind_with(ME, "x", "q", "heavy", no_arguments()),
+        406,
+        "The binding key must be an integer: <<\"heavy\">>",
+    );
+    refused(
+        vhost.bind_with(ME, "x", "q", "0", no_arguments()),
+        406,
+        "The binding key must be greater than 0",
+    );
+    vhost.bind_with(ME, "x", "q", "3", no_arguments()).unwrap();
+}
+
+#[test]
 fn the_default_exchange_is_left_alone() {
     let mut vhost = Vhost::new();
     vhost.queues(["q"]);
