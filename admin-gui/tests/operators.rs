@@ -370,7 +370,14 @@ fn requeueing_asks_for_a_plan_and_does_nothing_before_it_is_confirmed() {
     assert!(console.acts().is_empty());
     let route = PlannedRoute { exchange: "orders".into(), messages: 8, ..PlannedRoute::default() };
     let skipped = SkippedMessages { reason: "no route".into(), messages: 1, examples: vec![] };
-    let plan = OperationPlan { total: 9, selected: 9, routes: vec![route], skipped: vec![skipped] };
+    let plan = OperationPlan {
+        total: 9,
+        selected: 9,
+        complete: true,
+        routes: vec![route],
+        skipped: vec![skipped],
+        ..OperationPlan::default()
+    };
     let asked = lookups::plan(OperationKind::Requeue, "/", "orders.dlq", &OperationRequest::default());
     console.put(&asked, plan);
     console.run();

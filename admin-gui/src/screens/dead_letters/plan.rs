@@ -31,6 +31,8 @@ texts! {
     PLAN_SELECTED = "{} messages of {} in the queue" | "{} 条消息（队列共 {} 条）";
     REACHES = "reaches {}" | "到达 {}";
     SKIP_LINE = "{} stay where they are: {}" | "{} 条保留：{}";
+    OTHER_ROUTES = "{} go elsewhere" | "{} 条去往其他位置";
+    INCOMPLETE = "The queue is long: this was counted on its beginning. The operation works on all of it." | "队列较长，仅统计了开头部分；操作将处理全部消息。";
     NOTHING_TO_DO = "Nothing would happen." | "不会有任何变化。";
     VERB_REQUEUE = "Requeue {} messages" | "重新投递 {} 条消息";
     VERB_MOVE = "Move {} messages" | "移动 {} 条消息";
@@ -257,6 +259,9 @@ fn show(ui: &mut Ui, plan: &OperationPlan) {
                 }
             });
         }
+        if plan.other > 0 {
+            faint(ui, OTHER_ROUTES.with(&[&format::count(plan.other)]));
+        }
         for skipped in &plan.skipped {
             ui.horizontal_wrapped(|ui| {
                 ui.label(RichText::new(icons::MINUS).font(theme::icon(13.0)).color(tk.warning));
@@ -264,6 +269,11 @@ fn show(ui: &mut Ui, plan: &OperationPlan) {
             });
         }
     });
+    if !plan.complete {
+        panel::note(ui, tk.accent, icons::INFO, |ui| {
+            ui.label(t(INCOMPLETE));
+        });
+    }
     if outcome(plan).done == 0 {
         panel::note(ui, tk.warning, icons::INFO, |ui| {
             ui.label(t(NOTHING_TO_DO));
