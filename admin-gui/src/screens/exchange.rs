@@ -143,8 +143,7 @@ fn binding_list(ui: &mut Ui, cx: &Cx<'_>, list: &[api::Binding], outgoing: bool,
         dim(ui, t(NO_BINDINGS));
         return;
     }
-    let grid =
-        egui::Grid::new(("bindings", end)).num_columns(4).striped(true).spacing(egui::vec2(space::L, 5.0));
+    let grid = egui::Grid::new(("bindings", end)).num_columns(4).spacing(egui::vec2(space::L, 5.0));
     grid.show(ui, |ui| {
         for binding in list.iter().take(500) {
             let (name, route) = if !outgoing {

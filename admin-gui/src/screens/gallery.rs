@@ -9,7 +9,7 @@ use crate::theme::{icons, space, tokens};
 use crate::widgets::chart::{Chart, Line};
 use crate::widgets::{
     badge, button, card, danger_button, dim, dot, faint, form, head, icon_button, link, meter, panel,
-    primary, tabs, tile, title,
+    primary, tabs, tall_tile, title,
 };
 
 /// What is typed and chosen here.
@@ -62,7 +62,7 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
         ui.columns(4, |columns| {
             for (at, column) in columns.iter_mut().enumerate() {
                 let colour = tokens().series[at];
-                tile(column, t(READY), "1,234,567", "", Some(colour), |ui| {
+                tall_tile(column, t(READY), "1,234,567", "", Some(colour), |ui| {
                     meter(ui, at as f32 / 3.0, colour)
                 });
             }

@@ -11,7 +11,7 @@ use crate::text::{common::*, t};
 use crate::texts;
 use crate::theme::{self, icons, series, space, tokens};
 use crate::widgets::chart::{Chart, Line};
-use crate::widgets::{card, dim, faint, head, meter, panel, tabs, tile, title};
+use crate::widgets::{card, dim, faint, head, meter, panel, tabs, tall_tile, title};
 
 texts! {
     RATES = "Message rates" | "消息速率";
@@ -104,7 +104,7 @@ fn tiles(ui: &mut Ui, overview: &api::Overview, nodes: &[api::Node]) {
     let per_second = PER_SECOND.with(&[&""]);
     ui.columns(5, |columns| {
         let [ready, unacked, published, delivered, acked] = columns else { return };
-        tile(
+        tall_tile(
             ready,
             t(READY),
             &format::count(overview.queue_totals.messages_ready),
@@ -112,7 +112,7 @@ fn tiles(ui: &mut Ui, overview: &api::Overview, nodes: &[api::Node]) {
             Some(tk.series[series::READY]),
             growth,
         );
-        tile(
+        tall_tile(
             unacked,
             t(UNACKED),
             &format::count(overview.queue_totals.messages_unacknowledged),
@@ -120,7 +120,7 @@ fn tiles(ui: &mut Ui, overview: &api::Overview, nodes: &[api::Node]) {
             Some(tk.series[series::UNACKED]),
             blank,
         );
-        tile(
+        tall_tile(
             published,
             t(PUBLISHED),
             &rate(sample.publish),
@@ -128,7 +128,7 @@ fn tiles(ui: &mut Ui, overview: &api::Overview, nodes: &[api::Node]) {
             Some(tk.series[series::PUBLISH]),
             blank,
         );
-        tile(
+        tall_tile(
             delivered,
             t(DELIVERED),
             &rate(sample.deliver),
@@ -136,15 +136,15 @@ fn tiles(ui: &mut Ui, overview: &api::Overview, nodes: &[api::Node]) {
             Some(tk.series[series::DELIVER]),
             blank,
         );
-        tile(acked, t(ACKED), &rate(sample.ack), &per_second, Some(tk.series[series::ACK]), blank);
+        tall_tile(acked, t(ACKED), &rate(sample.ack), &per_second, Some(tk.series[series::ACK]), blank);
     });
     let totals = &overview.object_totals;
     let node = nodes.first();
     ui.columns(5, |columns| {
         let [queues, connections, consumers, memory, disk] = columns else { return };
-        tile(queues, t(QUEUES), &format::count(totals.queues), "", None, blank);
-        tile(connections, t(CONNECTIONS), &format::count(totals.connections), "", None, blank);
-        tile(consumers, t(CONSUMERS), &format::count(totals.consumers), "", None, blank);
+        tall_tile(queues, t(QUEUES), &format::count(totals.queues), "", None, blank);
+        tall_tile(connections, t(CONNECTIONS), &format::count(totals.connections), "", None, blank);
+        tall_tile(consumers, t(CONSUMERS), &format::count(totals.consumers), "", None, blank);
         let (used, limit) = node.map_or((0, 0), |node| (node.mem_used, node.mem_limit));
         let share = if limit > 0 { used as f32 / limit as f32 } else { 0.0 };
         let colour = if share > 0.85 {
@@ -155,7 +155,7 @@ fn tiles(ui: &mut Ui, overview: &api::Overview, nodes: &[api::Node]) {
             tk.success
         };
         let (value, unit) = split(&format::bytes(used as f64));
-        tile(memory, t(MEMORY), &value, &unit, None, |ui| {
+        tall_tile(memory, t(MEMORY), &value, &unit, None, |ui| {
             meter(ui, share, colour);
             if limit > 0 {
                 let text = OF_LIMIT.with(&[&format::bytes(limit as f64)]);
@@ -168,7 +168,7 @@ fn tiles(ui: &mut Ui, overview: &api::Overview, nodes: &[api::Node]) {
         let (free, floor) = node.map_or((0, 0), |node| (node.disk_free, node.disk_free_limit));
         let (value, unit) = split(&format::bytes(free as f64));
         let tight = floor > 0 && free < floor.saturating_mul(2);
-        tile(disk, t(DISK), &value, &unit, None, |ui| {
+        tall_tile(disk, t(DISK), &value, &unit, None, |ui| {
             meter(ui, if tight { 0.1 } else { 1.0 }, if tight { tk.danger } else { tk.success });
             if floor > 0 {
                 let text = DISK_LIMIT.with(&[&format::bytes(floor as f64)]);

@@ -171,7 +171,8 @@ fn overview(state: &mut State, ui: &mut Ui, cx: &Cx<'_>, queue: &api::Queue) {
     let sample = Sample::of(&queue.message_stats, &queue.totals);
     let per_second = PER_SECOND.with(&[&""]);
     let rate = |value: f32| format::rate(f64::from(value));
-    ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+    let margin = egui::Margin { right: 10, ..egui::Margin::ZERO };
+    ScrollArea::vertical().auto_shrink(false).content_margin(margin).show(ui, |ui| {
         ui.columns(6, |columns| {
             let [ready, unacked, published, delivered, acked, consumers] = columns else { return };
             tile(
@@ -180,7 +181,6 @@ fn overview(state: &mut State, ui: &mut Ui, cx: &Cx<'_>, queue: &api::Queue) {
                 &format::count(queue.totals.messages_ready),
                 "",
                 Some(tk.series[series::READY]),
-                |_| {},
             );
             tile(
                 unacked,
@@ -188,7 +188,6 @@ fn overview(state: &mut State, ui: &mut Ui, cx: &Cx<'_>, queue: &api::Queue) {
                 &format::count(queue.totals.messages_unacknowledged),
                 "",
                 Some(tk.series[series::UNACKED]),
-                |_| {},
             );
             tile(
                 published,
@@ -196,7 +195,6 @@ fn overview(state: &mut State, ui: &mut Ui, cx: &Cx<'_>, queue: &api::Queue) {
                 &rate(sample.publish),
                 &per_second,
                 Some(tk.series[series::PUBLISH]),
-                |_| {},
             );
             tile(
                 delivered,
@@ -204,10 +202,9 @@ fn overview(state: &mut State, ui: &mut Ui, cx: &Cx<'_>, queue: &api::Queue) {
                 &rate(sample.deliver),
                 &per_second,
                 Some(tk.series[series::DELIVER]),
-                |_| {},
             );
-            tile(acked, t(ACKED), &rate(sample.ack), &per_second, Some(tk.series[series::ACK]), |_| {});
-            tile(consumers, t(CONSUMERS), &queue.consumers.to_string(), "", None, |_| {});
+            tile(acked, t(ACKED), &rate(sample.ack), &per_second, Some(tk.series[series::ACK]));
+            tile(consumers, t(CONSUMERS), &queue.consumers.to_string(), "", None);
         });
         if let Some(stamp) = queue.head_message_timestamp.filter(|_| queue.totals.messages_ready > 0) {
             let waited = cx.now().saturating_sub(stamp * 1_000);
@@ -512,32 +509,28 @@ fn bindings(state: &mut State, ui: &mut Ui, cx: &Cx<'_>, queue: &api::Queue) {
         bind(ui);
         card(ui, |ui| {
             ui.set_min_width(ui.available_width());
-            egui::Grid::new("bindings")
-                .num_columns(4)
-                .striped(true)
-                .spacing(egui::vec2(space::XL, 6.0))
-                .show(ui, |ui| {
-                    for text in [EXCHANGE, ROUTING_KEY, ARGUMENTS] {
-                        faint(ui, t(text));
+            egui::Grid::new("bindings").num_columns(4).spacing(egui::vec2(space::XL, 6.0)).show(ui, |ui| {
+                for text in [EXCHANGE, ROUTING_KEY, ARGUMENTS] {
+                    faint(ui, t(text));
+                }
+                ui.end_row();
+                for binding in named {
+                    if link(ui, &binding.source).clicked() {
+                        cx.go(Route::exchange(&binding.vhost, &binding.source));
+                    }
+                    ui.label(RichText::new(&binding.routing_key).font(theme::mono()));
+                    let arguments = if binding.arguments.is_empty() {
+                        String::new()
+                    } else {
+                        serde_json::Value::Object(binding.arguments.clone()).to_string()
+                    };
+                    faint(ui, arguments);
+                    if button(ui, cx.may_write(), icons::UNLINK, t(UNBIND)).clicked() {
+                        unbind(cx, binding);
                     }
                     ui.end_row();
-                    for binding in named {
-                        if link(ui, &binding.source).clicked() {
-                            cx.go(Route::exchange(&binding.vhost, &binding.source));
-                        }
-                        ui.label(RichText::new(&binding.routing_key).font(theme::mono()));
-                        let arguments = if binding.arguments.is_empty() {
-                            String::new()
-                        } else {
-                            serde_json::Value::Object(binding.arguments.clone()).to_string()
-                        };
-                        faint(ui, arguments);
-                        if button(ui, cx.may_write(), icons::UNLINK, t(UNBIND)).clicked() {
-                            unbind(cx, binding);
-                        }
-                        ui.end_row();
-                    }
-                });
+                }
+            });
         });
     });
 }

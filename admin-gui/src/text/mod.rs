@@ -2,7 +2,7 @@
 //!
 //! A text is declared once, with all languages beside one another, next to the screen that shows it:
 //!
-//! ```ignore
+//! ```text
 //! texts! {
 //!     TITLE = "Queues" | "队列";
 //!     SHOWN = "{} of {} queues" | "共 {} 个队列，显示 {} 个";

@@ -135,8 +135,12 @@ impl Chart<'_> {
         }
         if let Some(at) = cursor.filter(|at| *at >= from) {
             painter.vline(x(at), plot.y_range(), Stroke::new(1.0, tk.text_faint));
+            let ago = AGO.with(&[&format::duration(self.now.saturating_sub(at) / 1_000 * 1_000)]);
+            let (align, beside) =
+                if x(at) < plot.center().x { (Align2::LEFT_TOP, 5.0) } else { (Align2::RIGHT_TOP, -5.0) };
+            painter.text(pos2(x(at) + beside, plot.top()), align, ago, theme::small(), tk.text_dim);
             for line in lines {
-                if let Some((sample_at, value)) = nearest(&line.points, at) {
+                if let Some((sample_at, value)) = nearest(&line.points, at, self.window_ms) {
                     painter.circle_filled(pos2(x(sample_at), y(f64::from(value))), 3.0, line.colour);
                 }
             }
@@ -148,13 +152,10 @@ impl Chart<'_> {
         let tk = tokens();
         ui.horizontal(|ui| {
             super::title(ui, self.title);
-            if let Some(at) = cursor {
-                super::faint(ui, AGO.with(&[&format::duration(self.now.saturating_sub(at) / 1_000 * 1_000)]));
-            }
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                 for line in lines.iter().rev() {
                     let sample = match cursor {
-                        Some(at) => nearest(&line.points, at),
+                        Some(at) => nearest(&line.points, at, self.window_ms),
                         None => line.points.last().copied(),
                     };
                     let value = sample.map_or("–".to_owned(), |(_, value)| (self.value)(f64::from(value)));
@@ -194,7 +195,8 @@ impl Chart<'_> {
     }
 }
 
-fn nearest(points: &[(Millis, f32)], at: Millis) -> Option<(Millis, f32)> {
+/// The sample next to `at`, unless it is too far away to speak for that moment.
+fn nearest(points: &[(Millis, f32)], at: Millis, window_ms: Millis) -> Option<(Millis, f32)> {
     let after = points.partition_point(|(time, _)| *time < at);
     let candidates = [after.checked_sub(1), Some(after)];
     candidates
@@ -202,6 +204,7 @@ fn nearest(points: &[(Millis, f32)], at: Millis) -> Option<(Millis, f32)> {
         .flatten()
         .filter_map(|at| points.get(at).copied())
         .min_by_key(|(time, _)| time.abs_diff(at))
+        .filter(|(time, _)| time.abs_diff(at) <= (window_ms / 20).max(3_000))
 }
 
 /// A round number above `largest`, and the distance of the lines below it.
@@ -236,8 +239,8 @@ mod tests {
     fn the_sample_next_to_the_cursor_is_told() {
         let points = [(10, 1.0), (20, 2.0), (40, 4.0)];
         for (at, expected) in [(0, 1.0), (14, 1.0), (16, 2.0), (29, 2.0), (31, 4.0), (99, 4.0)] {
-            assert_eq!(nearest(&points, at).map(|(_, value)| value), Some(expected), "{at}");
+            assert_eq!(nearest(&points, at, 60_000).map(|(_, value)| value), Some(expected), "{at}");
         }
-        assert_eq!(nearest(&[], 5), None);
+        assert_eq!(nearest(&[], 5, 60_000), None);
     }
 }

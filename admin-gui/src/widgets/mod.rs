@@ -128,18 +128,26 @@ pub fn dot(ui: &mut Ui, colour: Color32, text: &str) -> Response {
 
 /// Names and values, one below the other.
 pub fn facts(ui: &mut Ui, id: &str, facts: &[(&str, String)]) {
-    egui::Grid::new(id).num_columns(2).spacing(Vec2::new(space::L, 5.0)).show(ui, |ui| {
-        ui.spacing_mut().interact_size.y = 18.0;
-        for (name, value) in facts {
-            faint(ui, *name);
-            ui.add(Label::new(RichText::new(value).color(tokens().text)).selectable(true).wrap());
-            ui.end_row();
-        }
-    });
+    egui::Grid::new(id).num_columns(2).min_row_height(18.0).spacing(Vec2::new(space::L, 5.0)).show(
+        ui,
+        |ui| {
+            ui.spacing_mut().interact_size.y = 18.0;
+            for (name, value) in facts {
+                faint(ui, *name);
+                ui.add(Label::new(RichText::new(value).color(tokens().text)).selectable(true).wrap());
+                ui.end_row();
+            }
+        },
+    );
 }
 
 /// A number with its name, large.
-pub fn tile(
+pub fn tile(ui: &mut Ui, name: &str, value: &str, unit: &str, colour: Option<Color32>) {
+    tile_of(ui, 44.0, name, (value, unit), colour, |_| {});
+}
+
+/// The same with room for a line below the number.
+pub fn tall_tile(
     ui: &mut Ui,
     name: &str,
     value: &str,
@@ -147,9 +155,20 @@ pub fn tile(
     colour: Option<Color32>,
     below: impl FnOnce(&mut Ui),
 ) {
+    tile_of(ui, 64.0, name, (value, unit), colour, below);
+}
+
+fn tile_of(
+    ui: &mut Ui,
+    height: f32,
+    name: &str,
+    (value, unit): (&str, &str),
+    colour: Option<Color32>,
+    below: impl FnOnce(&mut Ui),
+) {
     let t = tokens();
     let response = card_frame().show(ui, |ui| {
-        ui.set_min_size(Vec2::new(ui.available_width(), 64.0));
+        ui.set_min_size(Vec2::new(ui.available_width(), height));
         ui.spacing_mut().interact_size.y = 16.0;
         ui.spacing_mut().item_spacing.y = 2.0;
         ui.horizontal(|ui| {

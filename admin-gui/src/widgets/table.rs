@@ -745,8 +745,8 @@ impl<R> Table<'_, R> {
         ui.horizontal(|ui| {
             let (shown, total) = (state.index.len(), self.rows.len());
             let noun = t(self.noun).to_lowercase();
-            let count = if shown == total {
-                COUNT.with(&[&format::count(total as u64), &noun])
+            let count = if shown == total || state.filter.is_empty() {
+                COUNT.with(&[&format::count(shown as u64), &noun])
             } else {
                 COUNT_OF.with(&[&format::count(shown as u64), &format::count(total as u64), &noun])
             };
