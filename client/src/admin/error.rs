@@ -101,8 +101,9 @@ impl Error {
         // Both brokers say only this when it is the path that they do not know, RabbitMQ 3 of objects, too.
         let knows_no_path = matches!(reason.as_str(), "Not Found" | "") && is_own_path(path);
         match status {
-            404 if knows_no_path => Error::Unsupported { path: without_query(path).to_owned() },
-            405 => Error::Unsupported { path: without_query(path).to_owned() },
+            400 | 404 if knows_no_path => Error::Unsupported { path: without_query(path).to_owned() },
+            // RabbitMQ takes what it does not know for a file, and has none in JSON.
+            405 | 406 => Error::Unsupported { path: without_query(path).to_owned() },
             _ => Error::Refused { status, error, reason },
         }
     }
@@ -209,6 +210,8 @@ mod tests {
         assert!(!is_unsupported("/api/queues/%2F/messages2", 404));
         assert!(!is_unsupported("/api/users/nobody", 404));
         assert!(is_unsupported("/api/queues/%2F/q/pause", 405));
+        assert!(is_unsupported("/api/health/checks/is-in-service", 406));
+        assert!(is_unsupported("/api/queues/%2F/q/messages", 400));
         let own = Error::refused("/api/operations/1", 404, br#"{"error":"x","reason":"no operation 1"}"#);
         assert!(own.is_not_found());
     }

@@ -63,6 +63,7 @@ fn sample(broker: &Broker, wanted: Wanted, seconds: f64) {
     let connections = wants(Topic::Connections).then(|| state::connections(broker));
     let channels = wants(Topic::Channels).then(|| state::channels(broker));
     let consumers = wants(Topic::Consumers).then(|| state::consumers(broker, None));
+    let operations = wants(Topic::Operations).then(|| broker.operations().list());
     let is_alarm_due = {
         let sampled = live.sampled.read();
         let is_old = sampled.tick >= sampled.alarms_at + ALARMS_EVERY || sampled.alarms_at == 0;
@@ -87,6 +88,8 @@ fn sample(broker: &Broker, wanted: Wanted, seconds: f64) {
     let Sampled { exchanges: old_exchanges, connections: old_connections, .. } = &mut *sampled;
     let gone_exchanges = update(old_exchanges, exchanges, tick, seconds);
     let gone_connections = update(old_connections, connections, tick, seconds);
+    let gone_operations = update(&mut sampled.operations, operations, tick, seconds);
+    sampled.note_removed(tick, Topic::Operations, gone_operations);
     let Sampled { channels: old_channels, consumers: old_consumers, .. } = &mut *sampled;
     let gone_channels = update(old_channels, channels, tick, seconds);
     let gone_consumers = update(old_consumers, consumers, tick, seconds);
