@@ -173,6 +173,15 @@ impl ConnectionHost {
         self.broker.connections().update(self.id, |info| info.user = user.to_owned());
     }
 
+    /// Acts in a vhost for somebody who is not connected: nothing is counted towards limits on connections.
+    pub fn act_in(&mut self, vhost: &str) -> Result<(), Fault> {
+        let not_found = || Fault::not_allowed(format!("vhost {vhost} not found"));
+        let found = self.broker.vhost(vhost).ok_or_else(not_found)?;
+        self.current_user().ok_or_else(not_found)?.check_vhost(vhost)?;
+        self.vhost = Some(found);
+        Ok(())
+    }
+
     /// A consumer waits no longer.
     pub fn resume(&self, cell: &QueueCell, key: ConsumerKey) {
         cell.resume(self.id, key);

@@ -7,7 +7,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use leveret_core::fault::Fault;
 use leveret_core::session::host::Host;
 use leveret_protocol::admin::Arguments;
 use leveret_protocol::admin::requests::table_of;
@@ -33,8 +32,7 @@ impl Actor {
         // Requests are written down as such.
         host.audited_elsewhere();
         host.logged_in(visitor.user().name());
-        let opened: Result<(), Fault> = host.open(vhost);
-        opened?;
+        host.act_in(vhost)?;
         Ok(Actor { host })
     }
 

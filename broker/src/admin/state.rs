@@ -290,16 +290,16 @@ pub fn queue_figure(broker: &Broker, cell: &QueueCell, path: &str) -> Option<f64
         let rates = broker.history().queue_rates(cell.uid());
         figures.iter().map(|figure| rates[*figure]).sum()
     };
-    let info = || cell.info();
+    let of = |figure: fn(&Info) -> u64| figure(&cell.info()) as f64;
     Some(match path {
-        "messages" => (info().ready + info().unacked) as f64,
-        "messages_ready" => info().ready as f64,
-        "messages_unacknowledged" => info().unacked as f64,
-        "consumers" => info().consumers as f64,
-        "message_bytes" => (info().ready_bytes + info().unacked_bytes) as f64,
-        "message_bytes_ready" => info().ready_bytes as f64,
-        "message_bytes_unacknowledged" => info().unacked_bytes as f64,
-        "memory" => (info().resident_bytes + info().unacked_bytes) as f64,
+        "messages" => of(|info| info.ready + info.unacked),
+        "messages_ready" => of(|info| info.ready),
+        "messages_unacknowledged" => of(|info| info.unacked),
+        "consumers" => of(|info| info.consumers),
+        "message_bytes" => of(|info| info.ready_bytes + info.unacked_bytes),
+        "message_bytes_ready" => of(|info| info.ready_bytes),
+        "message_bytes_unacknowledged" => of(|info| info.unacked_bytes),
+        "memory" => of(|info| info.resident_bytes + info.unacked_bytes),
         "messages_details.rate" => rate(&[QUEUE.ready, QUEUE.unacked]),
         "messages_ready_details.rate" => rate(&[QUEUE.ready]),
         "message_stats.publish_details.rate" => rate(&[QUEUE.published]),
