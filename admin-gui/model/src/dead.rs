@@ -196,11 +196,14 @@ impl Group {
 /// Routing keys told of a group.
 const KEYS_MAX: usize = 5;
 
+/// Why and where a message died last, and where it had been published to.
+type Fate = (Option<Reason>, String, String);
+/// How many, their routing keys, and when the first and the last died.
+type Found = (usize, HashMap<String, usize>, Option<(Millis, Millis)>);
+
 /// Puts messages together that died of the same in the same place; the largest group first.
 pub fn group(messages: &[QueuedMessage]) -> Vec<Group> {
-    type Keys = HashMap<String, usize>;
-    let mut groups: BTreeMap<(Option<Reason>, String, String), (usize, Keys, Option<(Millis, Millis)>)> =
-        BTreeMap::new();
+    let mut groups: BTreeMap<Fate, Found> = BTreeMap::new();
     for message in messages {
         let (count, keys, died) = groups.entry(fate(message)).or_default();
         *count += 1;
@@ -224,8 +227,7 @@ pub fn group(messages: &[QueuedMessage]) -> Vec<Group> {
     groups
 }
 
-/// Why and where a message died last, and where it had been published to.
-fn fate(message: &QueuedMessage) -> (Option<Reason>, String, String) {
+fn fate(message: &QueuedMessage) -> Fate {
     match deaths::deaths_of(message).first() {
         Some(death) => (Some(Reason::read(&death.reason)), death.queue.clone(), death.exchange.clone()),
         None => (None, String::new(), message.exchange.clone()),
