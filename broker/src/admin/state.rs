@@ -478,6 +478,7 @@ fn view_queue(
         consumer_utilisation: could_deliver,
         consumer_capacity: could_deliver,
         totals: totals(info.ready, info.unacked, &rates),
+        messages_waiting: info.waiting,
         messages_ram: info.ready - info.paged.min(info.ready) + info.unacked,
         message_bytes: info.ready_bytes + info.unacked_bytes,
         message_bytes_ready: info.ready_bytes,

@@ -84,6 +84,7 @@ pub fn exchange_types() -> Vec<NamedFeature> {
     let standard = ["direct", "fanout", "headers", "topic"]
         .map(|name| (name, format!("AMQP {name} exchange, as per the AMQP specification")));
     let further = [
+        ("x-delayed-message", "Holds messages back until their time, then routes as another type"),
         ("x-consistent-hash", "One destination for each message, by a hash and by weights"),
         ("x-modulus-hash", "One destination for each message, by a hash"),
         ("x-random", "One destination for each message, at random"),

@@ -51,9 +51,13 @@ impl Broker {
                 // Those that every vhost begins with refuse, and have no records.
                 if let Ok(deleted) = topology.delete_exchange(&exchange, false) {
                     change.records.extend(deleted.records);
+                    change.delayed_removed.extend(deleted.delayed_removed);
                 }
             }
             change.records.extend(vhost.memories().remove_all());
+            for uid in change.delayed_removed {
+                ticket = ticket.max(self.remove_delayed_exchange(uid));
+            }
             removed.extend(change.records);
         }
         removed.extend(self.users.write().clear_vhost(name));
@@ -80,6 +84,7 @@ fn clear_bindings(topology: &mut Topology<Arc<QueueCell>>, change: &mut Change) 
         let connection = owner.unwrap_or(ConnectionId(0));
         if let Ok(unbound) = topology.unbind(&binding.as_binding(), connection) {
             change.records.extend(unbound.records);
+            change.delayed_removed.extend(unbound.delayed_removed);
         }
     }
 }

@@ -409,6 +409,8 @@ pub struct Queue {
     pub consumer_capacity: f32,
     #[serde(flatten)]
     pub totals: QueueTotals,
+    /// Returned messages that wait before they are ready again; in no other count.
+    pub messages_waiting: u64,
     pub messages_persistent: u64,
     pub messages_ram: u64,
     pub message_bytes: u64,

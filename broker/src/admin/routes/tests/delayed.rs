@@ -83,6 +83,27 @@ async fn waiting_messages_are_dropped_and_released() {
 }
 
 #[tokio::test]
+async fn waiting_messages_go_with_their_vhost() {
+    let server = Server::start().await;
+    let path = "/api/exchanges/dev/later";
+    let body = json!({"type": "x-delayed-message", "arguments": {"x-delayed-type": "fanout"}});
+    server
+        .put("/api/permissions/dev/root", "root", json!({"configure": ".*", "write": ".*", "read": ".*"}))
+        .await;
+    server.put(path, "root", body).await.is(201);
+    let message = json!({
+        "routing_key": "", "payload": "held", "payload_encoding": "string",
+        "properties": {"headers": {"x-delay": 1_000_000}},
+    });
+    assert_eq!(server.post(&format!("{path}/publish"), "root", message).await.status, 200);
+    let uid = server.broker.vhost("dev").and_then(|vhost| Some(vhost.topology().exchange("later")?.uid));
+    let uid = uid.expect("the exchange is there");
+    assert_eq!(server.broker.delayed_exchange(uid).map(|exchange| exchange.held().messages), Some(1));
+    server.delete("/api/vhosts/dev", "root").await.is(204);
+    assert!(server.broker.delayed_exchange(uid).is_none());
+}
+
+#[tokio::test]
 async fn what_is_asked_amiss_is_refused() {
     let server = Server::start().await;
     declare(&server).await;
