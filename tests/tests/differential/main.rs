@@ -109,7 +109,8 @@ fn compare(expected: &[String], actual: &[String]) -> String {
         match (left.peek(), right.peek()) {
             (Some(was), Some(is)) if was == is => {
                 let _ = writeln!(text, "  {was}");
-                (left.next(), right.next());
+                left.next();
+                right.next();
             }
             (None, None) => return text,
             _ => {

@@ -91,7 +91,7 @@ impl State {
                 return;
             }
         }
-        self.from_lists(ui, cx, &vhost);
+        self.show_lists(ui, cx, &vhost);
     }
 
     /// True unless it is known that this broker does not tell the flow as a graph.
@@ -99,7 +99,7 @@ impl State {
         cx.state.product.is_none() || cx.is_leveret()
     }
 
-    fn from_lists(&mut self, ui: &mut Ui, cx: &Cx<'_>, vhost: &str) {
+    fn show_lists(&mut self, ui: &mut Ui, cx: &Cx<'_>, vhost: &str) {
         let queues = cx.read(&query::queues());
         let (exchanges, bindings) = (cx.read(&query::exchanges()), cx.read(&query::bindings()));
         let consumers = cx.read(&query::consumers());

@@ -15,7 +15,7 @@ pub async fn exchanges(session: &Session, command: &Exchanges) -> anyhow::Result
         Exchanges::List(options) => {
             let vhost = (!options.all_vhosts).then_some(vhost);
             let exchanges = items(client.exchanges(vhost, &list_query(options)).await?);
-            let stats = |exchange: &Exchange| exchange.message_stats.clone().unwrap_or_default();
+            let stats = |exchange: &Exchange| exchange.message_stats.unwrap_or_default();
             session.list::<Exchange>(
                 &exchanges,
                 &[

@@ -176,7 +176,7 @@ mod tests {
         assert_eq!((bytes(1023), bytes(1536)), ("1023 B".to_owned(), "1.5 KiB".to_owned()));
         assert_eq!(line("a\nbcd", 4), "a b…");
         assert_eq!(line("订单", 4), "订单");
-        assert_eq!(age(0).ends_with(" d"), true);
+        assert!(age(0).ends_with(" d"));
     }
 
     #[test]
