@@ -322,6 +322,20 @@ impl Machine {
         if !self.waiting.is_empty() {
             self.end_waits(meta.now_ms);
         }
+        loop {
+            self.hand_out(meta, effects);
+            let ready = self.ready;
+            self.expire(meta.now_ms, effects);
+            // What was in the way may have gone.
+            if self.ready == ready {
+                break;
+            }
+        }
+        self.page_in(meta, effects);
+    }
+
+    /// Hands out what is ready, up to what has to be read from disk or marked first.
+    fn hand_out(&mut self, meta: Meta, effects: &mut impl Effects) {
         let mut forget = Forget::default();
         while self.ready > 0 && !self.paused {
             let Some(consumer) = self.consumers.next() else { break };
@@ -349,8 +363,6 @@ impl Machine {
             self.consumers.served(consumer, !no_ack);
         }
         forget.flush(effects);
-        self.expire(meta.now_ms, effects);
-        self.page_in(meta, effects);
     }
 
     /// Takes one message for a get. `consumer` is the slot that holds it, from [`Machine::getter`].

@@ -30,6 +30,12 @@ fn a_queue_does_what_a_plain_list_would() {
     }
 }
 
+/// When what stood in front has expired, the next message goes to a consumer that can take it.
+#[test]
+fn nothing_waits_behind_what_has_expired() {
+    [1501, 1665, 2234, 1_484_738_594].into_iter().for_each(|seed| Trial::new(seed).all());
+}
+
 /// A message as the model knows it.
 #[derive(Debug, Clone)]
 struct Known {
