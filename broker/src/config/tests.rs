@@ -59,7 +59,7 @@ fn an_unknown_key_is_an_error_that_says_where_it_is_and_what_there_is() {
     check(
         "datadir = ''",
         "/leveret.toml:1: unknown key datadir; there are data_dir, default_user, default_password, \
-        load_definitions, loopback_users, and the sections amqp, admin, tls, identity, log, store, memory, disk, runtime",
+        load_definitions, loopback_users, and the sections amqp, admin, audit, tls, identity, log, store, memory, disk, runtime",
     );
     check("log = 5", "/leveret.toml:1: log must be a section, as in [log]");
     check("data_dir = { path = '' }", "/leveret.toml:1: data_dir must be a string, not a section");
