@@ -221,17 +221,28 @@ fn contains(text: &str, part: &str) -> bool {
 
 /// `*` is any text, `?` one character; `pattern` is in lower case.
 fn glob(pattern: &[char], text: &str) -> bool {
-    let text: Vec<char> = text.chars().flat_map(char::to_lowercase).collect();
+    if text.is_ascii() {
+        // Nearly always, and without a copy of the text.
+        let text = text.as_bytes();
+        matches(pattern, text.len(), |at| char::from(text[at].to_ascii_lowercase()))
+    } else {
+        let text: Vec<char> = text.chars().flat_map(char::to_lowercase).collect();
+        matches(pattern, text.len(), |at| text[at])
+    }
+}
+
+/// Whether a text of `length` characters, which `at` tells one by one, is as `pattern` says.
+fn matches(pattern: &[char], length: usize, at: impl Fn(usize) -> char) -> bool {
     let (mut p, mut t) = (0, 0);
     // Where to go on when it does not fit: after the last star, one character later.
     let mut retry: Option<(usize, usize)> = None;
-    while t < text.len() {
+    while t < length {
         match pattern.get(p) {
             Some('*') => {
                 retry = Some((p + 1, t));
                 p += 1;
             }
-            Some(c) if *c == '?' || *c == text[t] => {
+            Some(c) if *c == '?' || *c == at(t) => {
                 p += 1;
                 t += 1;
             }
