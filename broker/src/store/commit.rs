@@ -1,4 +1,4 @@
-//! The commit thread and the sync thread.
+//! The commit thread, and what the threads of the store share.
 //!
 //! While a sync is under way the commit thread waits unless much is pending: what comes meanwhile goes into one
 //! larger generation, and is often settled before it would be written.
@@ -11,7 +11,6 @@
 //! appends       │ settled positions ─ appends of transfers ─ delayed messages that left ─ deletions ─ records
 //! ```
 
-use std::fs::File;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -20,18 +19,20 @@ use std::time::{Duration, Instant};
 
 use leveret_core::record::Record;
 use leveret_core::session::host::Ticket;
-use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
 use rocksdb::WriteBatch;
 
 use super::chunk::{CHUNK_POSITIONS_MAX, ChunkMeta, ChunkWriter, Volume};
 use super::delayed::{self, DelayedChanges};
+use super::flushed::Flushed;
 use super::keys::{self, IdxKey, IdxRange, Kind};
 use super::lane::{Lane, window_chunks_max};
 use super::load::Loads;
 use super::reclaim::Reclaim;
-use super::recovery::{LaneState, write_synced};
+use super::recovery::LaneState;
 use super::returned::{self, Places};
 use super::rocks::{Rocks, remove_chunk};
+use super::sync::Log;
 use super::{Append, Pending, PendingSource, QueueUid, StoreError, StoreStats, SyncMode, Wake};
 
 /// How long what nobody waits for may stay pending, in milliseconds.
@@ -41,8 +42,8 @@ pub const SOON_MS: u64 = 10;
 const PIPELINE_BYTES: usize = 256 * 1024;
 /// How often it looks whether there is that much.
 const PIPELINE_POLL: Duration = Duration::from_micros(500);
-/// How often the sync thread notes on disk how far it has synced.
-const NOTE_INTERVAL: Duration = Duration::from_millis(50);
+/// A generation of so many bytes at most is synced by the commit thread.
+const SYNC_HERE_BYTES_MAX: usize = 64 * 1024;
 /// A write batch is written when it exceeds this, unless it is the last of its generation. What RocksDB then copies is
 /// still in the processor's cache.
 const BATCH_BYTES_MAX: usize = 512 * 1024;
@@ -59,14 +60,14 @@ const SPARE_APPENDS_MAX: usize = 256 * 1024;
 
 /// The store's state, shared by handles and threads.
 pub(super) struct Shared {
-    sync_mode: SyncMode,
+    pub sync_mode: SyncMode,
     /// Held for writing while a generation is collected, and for reading by transfers: each is in one generation.
     pub collecting: RwLock<()>,
-    inbox: Mutex<Inbox>,
+    pub inbox: Mutex<Inbox>,
     /// The commit thread waits on it.
-    inbox_signal: Condvar,
+    pub inbox_signal: Condvar,
     /// The sync thread waits on it, with `inbox`.
-    sync_signal: Condvar,
+    pub sync_signal: Condvar,
     durable: AtomicU64,
     waiters: Mutex<Vec<(Ticket, Arc<dyn Wake>)>>,
     poison_waiters: Mutex<Vec<Arc<dyn Wake>>>,
@@ -78,6 +79,8 @@ pub(super) struct Shared {
     pub reclaim: Reclaim,
     /// Every chunk up to this id is written.
     pub written_chunk_id: AtomicU64,
+    /// Chunks up to this id are in files of `log`, see [`Flushed`].
+    pub flushed_chunk_id: AtomicU64,
     /// Bytes in `log` of chunks with live messages.
     pub live_log_bytes: AtomicU64,
     /// See [`super::Store::next_delayed_id`].
@@ -87,8 +90,8 @@ pub(super) struct Shared {
     pub writes_until_failure: AtomicU64,
 }
 
-/// What has been handed in and not been taken.
-struct Inbox {
+/// What has been handed in and not been taken, and how far writing and syncing are.
+pub(super) struct Inbox {
     /// The generation that is being collected.
     generation: u64,
     dirty: Vec<Arc<dyn PendingSource>>,
@@ -100,13 +103,22 @@ struct Inbox {
     due: Option<Instant>,
     writer: Writing,
     /// The last generation written, and the last made durable.
-    written: u64,
-    synced: u64,
-    needs_sync: bool,
+    pub written: u64,
+    pub synced: u64,
+    pub needs_sync: bool,
     /// The sync thread is at work.
-    syncing: bool,
+    pub syncing: bool,
+    /// The sync thread has to note how far is synced.
+    pub unnoted: bool,
     stop: Option<Stop>,
-    stop_syncing: bool,
+    pub stop_syncing: bool,
+}
+
+impl Inbox {
+    /// The commit thread waits for the sync under way.
+    pub(super) fn is_writer_held(&self) -> bool {
+        self.writer == Writing::Held
+    }
 }
 
 /// What the commit thread does.
@@ -134,7 +146,7 @@ pub(super) enum Stop {
 #[derive(Default)]
 pub(super) struct Stats {
     commits: AtomicU64,
-    syncs: AtomicU64,
+    pub syncs: AtomicU64,
     messages_written: AtomicU64,
     messages_elided: AtomicU64,
     bytes_written: AtomicU64,
@@ -175,6 +187,7 @@ impl Shared {
                 synced: 0,
                 needs_sync: false,
                 syncing: false,
+                unnoted: false,
                 stop: None,
                 stop_syncing: false,
             }),
@@ -189,6 +202,8 @@ impl Shared {
             loads: Loads::default(),
             reclaim: Reclaim::default(),
             written_chunk_id: AtomicU64::new(0),
+            // Opening writes what it replays of the log to files.
+            flushed_chunk_id: AtomicU64::new(next_id.saturating_sub(1)),
             live_log_bytes: AtomicU64::new(0),
             next_delayed_id: AtomicU64::new(next_id),
             stats: Stats::default(),
@@ -197,21 +212,21 @@ impl Shared {
     }
 
     #[inline]
-    pub(super) fn mark_dirty(&self, source: Arc<dyn PendingSource>) -> Ticket {
-        self.hand_in(|inbox| inbox.dirty.push(source))
+    pub(super) fn mark_dirty(&self, source: Arc<dyn PendingSource>, urgent: bool) -> Ticket {
+        self.hand_in(urgent, |inbox| inbox.dirty.push(source))
     }
 
     pub(super) fn write_meta(&self, mut records: Vec<Record>) -> Ticket {
-        self.hand_in(|inbox| inbox.records.append(&mut records))
+        self.hand_in(false, |inbox| inbox.records.append(&mut records))
     }
 
     pub(super) fn delete_queue(&self, uid: QueueUid) -> Ticket {
-        self.hand_in(|inbox| inbox.deleted.push(uid))
+        self.hand_in(false, |inbox| inbox.deleted.push(uid))
     }
 
     /// Adds to the generation that is being collected.
     #[inline]
-    fn hand_in(&self, add: impl FnOnce(&mut Inbox)) -> Ticket {
+    fn hand_in(&self, urgent: bool, add: impl FnOnce(&mut Inbox)) -> Ticket {
         let mut inbox = self.inbox.lock();
         let ticket = Ticket(inbox.generation);
         if self.failure.get().is_some() {
@@ -221,15 +236,26 @@ impl Shared {
         if inbox.due.is_none() {
             inbox.due = Some(Instant::now() + Duration::from_millis(SOON_MS));
         }
-        let wake = inbox.writer == Writing::Idle;
+        inbox.urgent |= urgent;
+        let wake = match inbox.writer {
+            Writing::Idle => true,
+            Writing::Waiting => urgent,
+            Writing::Busy | Writing::Held => false,
+        };
         if wake {
-            inbox.writer = Writing::Waiting;
+            // Once is enough.
+            inbox.writer = Writing::Busy;
         }
         drop(inbox);
         if wake {
             self.inbox_signal.notify_one();
         }
         ticket
+    }
+
+    /// True for a chunk that is in a file rather than in a write buffer.
+    pub(super) fn is_flushed(&self, id: u64) -> bool {
+        id <= self.flushed_chunk_id.load(Ordering::Relaxed)
     }
 
     /// Has a generation taken now rather than soon, because somebody waits for it.
@@ -240,6 +266,9 @@ impl Shared {
         }
         inbox.urgent = true;
         let wake = matches!(inbox.writer, Writing::Idle | Writing::Waiting);
+        if wake {
+            inbox.writer = Writing::Busy;
+        }
         drop(inbox);
         if wake {
             self.inbox_signal.notify_one();
@@ -274,7 +303,7 @@ impl Shared {
     }
 
     /// Everything up to `generation` is durable. The commit thread may be ahead of the sync thread.
-    fn raise(&self, generation: u64, woken: &mut Vec<Arc<dyn Wake>>) {
+    pub(super) fn raise(&self, generation: u64, woken: &mut Vec<Arc<dyn Wake>>) {
         self.durable.fetch_max(generation, Ordering::Release);
         let mut waiters = self.waiters.lock();
         let mut index = 0;
@@ -356,110 +385,6 @@ pub(super) fn spawn(
         .map_err(|source| StoreError::Io { what: "start a thread", source })
 }
 
-// ---- the sync thread ---------------------------------------------------------------------------------------------
-
-pub(super) fn spawn_syncer(
-    shared: Arc<Shared>,
-    rocks: Arc<Rocks>,
-    synced_file: File,
-) -> Result<JoinHandle<()>, StoreError> {
-    spawn("store-sync", shared, move |shared| {
-        let mut syncer = Syncer { shared, rocks: &rocks, synced_file, noted: None, unnoted: None };
-        match shared.sync_mode {
-            SyncMode::Always => syncer.run_always(),
-            SyncMode::Interval(ms) => syncer.run_now_and_then(Duration::from_millis(ms)),
-            SyncMode::Never => Ok(()),
-        }
-    })
-}
-
-/// The sync thread's own state.
-struct Syncer<'a> {
-    shared: &'a Shared,
-    rocks: &'a Rocks,
-    synced_file: File,
-    /// When it was last noted how far is synced, and what has not been noted since.
-    noted: Option<Instant>,
-    unnoted: Option<u64>,
-}
-
-impl Syncer<'_> {
-    /// Syncs as long as something written is not synced, everything at once, and raises the watermark.
-    fn run_always(&mut self) -> Result<(), StoreError> {
-        let shared = self.shared;
-        let mut woken = Vec::new();
-        loop {
-            let mut inbox = shared.inbox.lock();
-            inbox.syncing = false;
-            while inbox.written == inbox.synced {
-                if inbox.stop_syncing || shared.failure.get().is_some() {
-                    return Ok(());
-                }
-                if self.unnoted.is_none() {
-                    shared.sync_signal.wait(&mut inbox);
-                } else if shared.sync_signal.wait_for(&mut inbox, NOTE_INTERVAL).timed_out() {
-                    MutexGuard::unlocked(&mut inbox, || self.note())?;
-                }
-            }
-            // Taken before the sync, so that nothing written during it is taken for synced.
-            let generation = inbox.written;
-            let needs_sync = std::mem::take(&mut inbox.needs_sync);
-            inbox.syncing = true;
-            drop(inbox);
-            if needs_sync {
-                self.sync()?;
-            }
-            if shared.failure.get().is_some() {
-                return Ok(());
-            }
-            let mut inbox = shared.inbox.lock();
-            inbox.synced = generation;
-            inbox.syncing = inbox.written > generation;
-            let wake = inbox.writer == Writing::Held && !inbox.syncing;
-            drop(inbox);
-            if wake {
-                shared.inbox_signal.notify_one();
-            }
-            shared.raise(generation, &mut woken);
-        }
-    }
-
-    /// Syncs at most every `interval`. The watermark does not wait for it.
-    fn run_now_and_then(&mut self, interval: Duration) -> Result<(), StoreError> {
-        let shared = self.shared;
-        loop {
-            let mut inbox = shared.inbox.lock();
-            while !inbox.needs_sync {
-                if inbox.stop_syncing || shared.failure.get().is_some() {
-                    return Ok(());
-                }
-                shared.sync_signal.wait(&mut inbox);
-            }
-            let due = Instant::now() + interval;
-            while !inbox.stop_syncing && shared.failure.get().is_none() && Instant::now() < due {
-                shared.sync_signal.wait_until(&mut inbox, due);
-            }
-            inbox.needs_sync = false;
-            drop(inbox);
-            self.sync()?;
-        }
-    }
-
-    fn sync(&mut self) -> Result<(), StoreError> {
-        let sequence = self.rocks.db().latest_sequence_number();
-        self.rocks.sync()?;
-        self.shared.stats.syncs.fetch_add(1, Ordering::Relaxed);
-        self.unnoted = Some(sequence);
-        if self.noted.is_none_or(|noted| noted.elapsed() >= NOTE_INTERVAL) { self.note() } else { Ok(()) }
-    }
-
-    /// Notes how far is synced. Not at every sync: it makes the next one dearer.
-    fn note(&mut self) -> Result<(), StoreError> {
-        self.noted = Some(Instant::now());
-        self.unnoted.take().map_or(Ok(()), |sequence| write_synced(&self.synced_file, sequence))
-    }
-}
-
 // ---- the commit thread -------------------------------------------------------------------------------------------
 
 /// The lanes of all queues that something was stored of.
@@ -535,11 +460,13 @@ pub(super) struct Reclaimed {
 pub(super) fn spawn_writer(
     shared: Arc<Shared>,
     rocks: Arc<Rocks>,
+    log: Arc<Log>,
     next_chunk_id: u64,
 ) -> Result<JoinHandle<()>, StoreError> {
     spawn("store-commit", shared, move |shared| {
         let mut writer = Writer {
             shared,
+            log: &log,
             output: Output {
                 shared,
                 rocks: &rocks,
@@ -547,6 +474,8 @@ pub(super) fn spawn_writer(
                 batch_hint: 64 * 1024,
                 value: Vec::new(),
                 next_chunk_id,
+                flushed: Flushed::default(),
+                written_bytes: 0,
                 needs_sync: false,
                 is_last: false,
                 removed_bytes: 0,
@@ -572,6 +501,7 @@ pub(super) fn spawn_writer(
 /// The commit thread's own state: mostly buffers that are used again and again.
 struct Writer<'a> {
     shared: &'a Shared,
+    log: &'a Log,
     output: Output<'a>,
     chunk: ChunkWriter,
     dirty: Vec<Arc<dyn PendingSource>>,
@@ -689,8 +619,8 @@ impl Writer<'_> {
         shared.loads.written(generation);
         shared.reclaim.removed(std::mem::take(&mut self.output.removed_bytes));
         let needs_sync = std::mem::take(&mut self.output.needs_sync);
-        self.written(generation, needs_sync);
-        Ok(())
+        let bytes = std::mem::take(&mut self.output.written_bytes);
+        self.written(generation, needs_sync, bytes)
     }
 
     /// Keeps the buffers of lists that were written.
@@ -705,13 +635,20 @@ impl Writer<'_> {
         }
     }
 
-    /// Passes a written generation on to the sync thread, or makes it durable when it needs no sync.
-    fn written(&mut self, generation: u64, needs_sync: bool) {
+    /// Makes a written generation of `bytes` durable, when it needs no sync or is small, or passes it on to the sync
+    /// thread.
+    fn written(&mut self, generation: u64, needs_sync: bool, bytes: usize) -> Result<(), StoreError> {
         let mut inbox = self.shared.inbox.lock();
+        let is_next = !inbox.syncing && inbox.synced + 1 == generation;
+        let here = self.shared.sync_mode == SyncMode::Always && needs_sync && is_next;
+        if here && bytes <= SYNC_HERE_BYTES_MAX && inbox.stop.is_none() {
+            drop(inbox);
+            return self.sync(generation);
+        }
         inbox.written = generation;
         inbox.needs_sync |= needs_sync;
         let raise = match self.shared.sync_mode {
-            SyncMode::Always => !inbox.needs_sync && !inbox.syncing && inbox.synced + 1 == generation,
+            SyncMode::Always => !inbox.needs_sync && is_next,
             SyncMode::Interval(_) | SyncMode::Never => true,
         };
         let wake = match self.shared.sync_mode {
@@ -731,6 +668,22 @@ impl Writer<'_> {
         if raise {
             self.shared.raise(generation, &mut self.woken);
         }
+        Ok(())
+    }
+
+    /// Syncs a generation here, with nothing that is not synced before it.
+    fn sync(&mut self, generation: u64) -> Result<(), StoreError> {
+        let unnoted = self.log.sync(self.shared)?;
+        let mut inbox = self.shared.inbox.lock();
+        inbox.written = generation;
+        inbox.synced = generation;
+        let wake = unnoted && !std::mem::replace(&mut inbox.unnoted, unnoted);
+        drop(inbox);
+        if wake {
+            self.shared.sync_signal.notify_one();
+        }
+        self.shared.raise(generation, &mut self.woken);
+        Ok(())
     }
 
     /// Adds what a queue appends to the batch, except what it settles itself.
@@ -1034,6 +987,9 @@ struct Output<'a> {
     batch_hint: usize,
     value: Vec<u8>,
     next_chunk_id: u64,
+    flushed: Flushed,
+    /// Bytes of the batches of this generation.
+    written_bytes: usize,
     /// Something was written that somebody may wait for.
     needs_sync: bool,
     /// The last batch of a generation is written as a whole.
@@ -1064,6 +1020,7 @@ impl Output<'_> {
         self.needs_sync |= kind == Kind::Persistent;
         self.shared.stats.bytes_written.fetch_add(u64::from(meta.log_bytes), Ordering::Relaxed);
         self.shared.live_log_bytes.fetch_add(u64::from(meta.log_bytes), Ordering::Relaxed);
+        self.flushed.wrote(id, meta.log_bytes);
 
         let window = window_chunks_max(queues.lanes);
         queues.lane_or_new(uid, lane, kind).push(meta, window);
@@ -1118,7 +1075,7 @@ impl Output<'_> {
     }
 
     fn remove(&mut self, key: IdxKey, chunk: &ChunkMeta) {
-        remove_chunk(self.rocks, &mut self.batch, key, chunk.id);
+        remove_chunk(self.rocks, &mut self.batch, key, chunk.id, self.shared.is_flushed(chunk.id));
         self.removed_bytes += u64::from(chunk.log_bytes);
         self.shared.live_log_bytes.fetch_sub(u64::from(chunk.log_bytes), Ordering::Relaxed);
     }
@@ -1141,7 +1098,11 @@ impl Output<'_> {
         self.batch_hint = (self.batch_hint * 3 / 4).max(size + size / 4).min(BATCH_BYTES_MAX * 2);
         let next = WriteBatch::with_capacity_bytes(self.batch_hint);
         self.rocks.write(std::mem::replace(&mut self.batch, next))?;
+        self.written_bytes += size;
         self.shared.written_chunk_id.store(self.next_chunk_id - 1, Ordering::Release);
+        if let Some(id) = self.flushed.look(|| self.rocks.buffered_log_bytes()) {
+            self.shared.flushed_chunk_id.store(id, Ordering::Relaxed);
+        }
         self.shared.reclaim.doom(self.doomed.drain(..), true);
         Ok(())
     }

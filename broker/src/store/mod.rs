@@ -27,6 +27,7 @@ mod chunk;
 mod commit;
 mod delayed;
 mod expiry;
+mod flushed;
 mod keys;
 mod lane;
 mod load;
@@ -34,6 +35,7 @@ mod reclaim;
 mod recovery;
 mod returned;
 mod rocks;
+mod sync;
 #[cfg(test)]
 mod tests;
 
@@ -286,10 +288,11 @@ impl Store {
         let recovery::Opened { rocks, boot, synced_file, meta, clean, next_chunk_id } =
             recovery::open(&options)?;
         let rocks = Arc::new(rocks);
+        let log = Arc::new(sync::Log::new(rocks.clone(), synced_file));
         let shared = Arc::new(Shared::new(options.sync, next_chunk_id));
         let threads = Threads {
-            commit: Some(commit::spawn_writer(shared.clone(), rocks.clone(), next_chunk_id)?),
-            sync: Some(commit::spawn_syncer(shared.clone(), rocks.clone(), synced_file)?),
+            commit: Some(commit::spawn_writer(shared.clone(), rocks.clone(), log.clone(), next_chunk_id)?),
+            sync: Some(sync::spawn_syncer(shared.clone(), log)?),
             others: vec![
                 load::spawn_reader(shared.clone(), rocks.clone())?,
                 load::spawn_reader(shared.clone(), rocks.clone())?,
@@ -322,10 +325,10 @@ impl Store {
 
     /// Announces that a queue has something pending. Called under the queue's lock when its list is no longer
     /// empty; everything that is in the list when the commit thread takes it belongs to the ticket or an earlier
-    /// one.
+    /// one. `urgent` when somebody is about to wait for the ticket: it saves the commit thread a second wake-up.
     #[inline]
-    pub fn mark_dirty(&self, source: Arc<dyn PendingSource>) -> Ticket {
-        self.handle.shared.mark_dirty(source)
+    pub fn mark_dirty(&self, source: Arc<dyn PendingSource>, urgent: bool) -> Ticket {
+        self.handle.shared.mark_dirty(source, urgent)
     }
 
     /// Begins a transfer. What queues and others give to the store while it goes on belongs to one generation. Of that

@@ -1,10 +1,11 @@
 //! Gives disk space back: deletes ranges that were settled or deleted at once, and drops files of dead chunks.
 //!
-//! A settled chunk leaves a small tombstone; its bytes go when a compaction meets both. For a queue that is drained
-//! or purged that may take long, so this thread looks at what lives: chunk ids rise with time and files of `log`
-//! hold ranges of ids, so a file is dead when no live chunk lies in its range. Dead files are unlinked, files that
-//! are mostly dead are compacted, a few at a time.
+//! A chunk that is settled once it is in a file of `log` leaves no trace there. This thread looks at what lives: chunk
+//! ids rise with time and files of `log` hold ranges of ids, so a file is dead when no live chunk lies in its range. Dead
+//! files are unlinked without being read. When much is dead in files that also hold something alive, tombstones are
+//! written for what is dead there, and these files are compacted, a few at a time.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -24,6 +25,8 @@ const DEAD_BYTES_MIN: u64 = 64 << 20;
 const PAUSE: Duration = Duration::from_secs(2);
 /// Chunks deleted in one batch.
 const SLICE_CHUNKS: usize = 1024;
+/// As many dead chunks side by side get one tombstone.
+const RANGE_CHUNKS_MIN: u64 = 64;
 /// Bytes of files compacted in one call.
 const COMPACT_BYTES_MAX: u64 = 256 << 20;
 
@@ -70,6 +73,11 @@ impl Reclaim {
         if before < DEAD_BYTES_MIN && state.removed_bytes >= DEAD_BYTES_MIN {
             self.signal.notify_one();
         }
+    }
+
+    /// Has files looked at, whatever was removed: an earlier life may have left dead ones.
+    pub(super) fn look(&self) {
+        self.removed(DEAD_BYTES_MIN);
     }
 
     /// What was found in ranges deleted since the last call.
@@ -153,7 +161,7 @@ fn delete(shared: &Shared, rocks: &Rocks, doomed: Doomed) -> Result<(), StoreErr
         let mut chunks = 0;
         while chunks < SLICE_CHUNKS {
             let Some((key, chunk)) = scan.next()? else { break };
-            remove_chunk(rocks, &mut batch, key, chunk.id);
+            remove_chunk(rocks, &mut batch, key, chunk.id, shared.is_flushed(chunk.id));
             chunks += 1;
             let log_bytes = u64::from(chunk.log_bytes);
             slice_bytes += log_bytes;
@@ -198,8 +206,8 @@ fn drop_dead_files(shared: &Shared, rocks: &Rocks) -> Result<(), StoreError> {
         Ok(size.map_err(|source| StoreError::Rocks { what: "read the size of files", source })?.unwrap_or(0))
     };
     let before = sizes()?;
-    let live = shared.live_log_bytes.load(Ordering::Relaxed);
-    if before < live + live / 8 + DEAD_BYTES_MIN {
+    let live_bytes = shared.live_log_bytes.load(Ordering::Relaxed);
+    if before < live_bytes + live_bytes / 8 + DEAD_BYTES_MIN {
         return Ok(());
     }
     // Chunks written later are not in what is read now: they are above the horizon, and so are their files.
@@ -217,7 +225,10 @@ fn drop_dead_files(shared: &Shared, rocks: &Rocks) -> Result<(), StoreError> {
             sparse.push(file);
         }
     }
-    compact(shared, rocks, sparse);
+    // A queue that is being drained will leave these files dead in a moment.
+    if sizes()? >= live_bytes + live_bytes / 8 + 2 * DEAD_BYTES_MIN {
+        compact(shared, rocks, &live, sparse)?;
+    }
     shared.stats.bytes_reclaimed.fetch_add(before.saturating_sub(sizes()?), Ordering::Relaxed);
     Ok(())
 }
@@ -272,7 +283,12 @@ fn live_bytes_in(live: &[(u64, u64)], first: u64, last: u64) -> u64 {
 }
 
 /// Compacts files that lie side by side together, a bounded number of bytes at a time.
-fn compact(shared: &Shared, rocks: &Rocks, mut files: Vec<LogFile>) {
+fn compact(
+    shared: &Shared,
+    rocks: &Rocks,
+    live: &[(u64, u64)],
+    mut files: Vec<LogFile>,
+) -> Result<(), StoreError> {
     files.sort_unstable_by_key(|file| file.first);
     let mut options = CompactOptions::default();
     // Compactions that writes wait for go on meanwhile.
@@ -280,7 +296,7 @@ fn compact(shared: &Shared, rocks: &Rocks, mut files: Vec<LogFile>) {
     let mut rest = files.as_slice();
     while let Some(first) = rest.first() {
         if shared.reclaim.stopped().is_some() {
-            return;
+            return Ok(());
         }
         let mut bytes = 0;
         let count = rest
@@ -291,10 +307,51 @@ fn compact(shared: &Shared, rocks: &Rocks, mut files: Vec<LogFile>) {
             })
             .count();
         let last = rest[..count].iter().map(|file| file.last).max().unwrap_or(first.last);
+        for file in &rest[..count] {
+            bury(rocks, live, file.first, file.last)?;
+        }
         let (start, end) = (first.first.to_be_bytes(), last.to_be_bytes());
         rocks.db().compact_range_cf_opt(rocks.log(), Some(start), Some(end), &options);
         rest = &rest[count..];
     }
+    Ok(())
+}
+
+/// Writes tombstones for all chunks in `first..=last` that are dead, so that a compaction drops them. Ids are given out
+/// one after the other: those that are not alive are dead.
+fn bury(rocks: &Rocks, live: &[(u64, u64)], first: u64, last: u64) -> Result<(), StoreError> {
+    let mut batch = WriteBatch::default();
+    for dead in gaps(live, first, last) {
+        if dead.end - dead.start >= RANGE_CHUNKS_MIN {
+            batch.delete_range_cf(rocks.log(), dead.start.to_be_bytes(), dead.end.to_be_bytes());
+        } else {
+            dead.for_each(|id| batch.single_delete_cf(rocks.log(), id.to_be_bytes()));
+        }
+        if batch.len() >= SLICE_CHUNKS {
+            rocks.write(std::mem::take(&mut batch))?;
+        }
+    }
+    if batch.is_empty() { Ok(()) } else { rocks.write(batch) }
+}
+
+/// Writes tombstones for everything dead in all files.
+#[cfg(test)]
+pub(super) fn bury_all(rocks: &Rocks) -> Result<(), StoreError> {
+    let live = live_chunks(rocks)?;
+    files(rocks)?.iter().try_for_each(|file| bury(rocks, &live, file.first, file.last))
+}
+
+/// What lies between live ids in `first..=last`.
+fn gaps(live: &[(u64, u64)], first: u64, last: u64) -> impl Iterator<Item = Range<u64>> {
+    let begin = live.partition_point(|(id, _)| *id < first);
+    let end = live.partition_point(|(id, _)| *id <= last);
+    let after = last.saturating_add(1);
+    let mut from = first;
+    live[begin..end].iter().map(|(id, _)| *id).chain([after]).filter_map(move |id| {
+        let gap = from..id;
+        from = id + 1;
+        (!gap.is_empty()).then_some(gap)
+    })
 }
 
 #[cfg(test)]
@@ -312,5 +369,19 @@ mod tests {
         check(5, 100, 50);
         check(10, u64::MAX - 1, 0);
         check(0, u64::MAX - 1, 60);
+    }
+
+    #[test]
+    fn what_is_not_alive_is_dead() {
+        let live = [(3, 0), (4, 10), (9, 30), (u64::MAX, 60)];
+        let check = |first, last, expected: &[Range<u64>]| {
+            assert_eq!(gaps(&live, first, last).collect::<Vec<_>>(), expected);
+        };
+        check(0, 2, &[0..3]);
+        check(0, 3, &[0..3]);
+        check(3, 4, &[]);
+        check(3, 8, &[5..9]);
+        check(1, 12, &[1..3, 5..9, 10..13]);
+        check(10, 10, &[10..11]);
     }
 }

@@ -299,6 +299,7 @@ pub(super) fn recover_queues(
     let unknown = unknown.into_iter().map(|uid| (keys::queue_start(uid), keys::queue_end(uid)));
     let doomed: Vec<IdxRange> = boot.doomed.into_iter().chain(unknown).collect();
     shared.reclaim.doom(doomed.into_iter(), false);
+    shared.reclaim.look();
     Ok(recovered)
 }
 
@@ -373,7 +374,8 @@ fn count_chunks(
         }
         match key.kind {
             Kind::Transient => {
-                remove_chunk(rocks, &mut batch, key, chunk.id);
+                // Opening has written what it replayed to files.
+                remove_chunk(rocks, &mut batch, key, chunk.id, true);
                 if batch.len() >= 2 * SLICE_CHUNKS {
                     rocks.write(std::mem::take(&mut batch))?;
                 }
@@ -425,7 +427,7 @@ pub(super) fn save_clean_state(shared: &Shared, rocks: &Rocks) -> Result<(), Sto
                 let end = keys::kind_end(lane.uid, lane.lane, lane.kind);
                 let mut scan = rocks.scan_idx(&lane.key(0).encode(), &end);
                 while let Some((key, chunk)) = scan.next()? {
-                    remove_chunk(rocks, &mut batch, key, chunk.id);
+                    remove_chunk(rocks, &mut batch, key, chunk.id, shared.is_flushed(chunk.id));
                     if batch.len() >= 2 * SLICE_CHUNKS {
                         rocks.write(std::mem::take(&mut batch))?;
                     }

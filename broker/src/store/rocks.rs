@@ -93,6 +93,12 @@ impl Rocks {
             .map_err(|source| StoreError::Rocks { what: "write the buffers to files", source })
     }
 
+    /// Bytes of `log` in write buffers, roughly; more than there are rather than fewer.
+    pub(super) fn buffered_log_bytes(&self) -> u64 {
+        let bytes = self.db.property_int_value_cf(self.log(), "rocksdb.cur-size-all-mem-tables");
+        bytes.ok().flatten().unwrap_or(u64::MAX)
+    }
+
     /// The `log` value of a chunk.
     pub(super) fn chunk(&self, id: u64, log_bytes: u32) -> Result<Option<DBPinnableSlice<'_>>, StoreError> {
         let mut reads = ReadOptions::default();
@@ -241,10 +247,12 @@ pub(super) fn read_meta(rocks: &Rocks) -> Result<Vec<super::KeyValue>, StoreErro
     Ok(records)
 }
 
-/// Adds the removal of a chunk to a batch.
-pub(super) fn remove_chunk(rocks: &Rocks, batch: &mut WriteBatch, key: IdxKey, id: u64) {
+/// Adds the removal of a chunk to a batch. One that is in a file already leaves no tombstone, see [`super::flushed`].
+pub(super) fn remove_chunk(rocks: &Rocks, batch: &mut WriteBatch, key: IdxKey, id: u64, is_flushed: bool) {
     batch.delete_cf(rocks.idx(), key.encode());
-    batch.single_delete_cf(rocks.log(), id.to_be_bytes());
+    if !is_flushed {
+        batch.single_delete_cf(rocks.log(), id.to_be_bytes());
+    }
 }
 
 /// The newest write-ahead log in a data directory, to name it in messages.
@@ -306,6 +314,8 @@ fn log_family(cache: &Cache, write_buffer_bytes: usize) -> Options {
     let mut log = family(cache, write_buffer_bytes, 4);
     // Two write buffers are flushed as one: what was settled meanwhile never reaches a file.
     log.set_min_write_buffer_number_to_merge(2);
+    // Files hardly ever overlap, so each moves down at once, as it is, to where it can be unlinked.
+    log.set_level_zero_file_num_compaction_trigger(1);
     log.set_target_file_size_base(64 << 20);
     log.set_max_bytes_for_level_base(512 << 20);
     log.set_block_based_table_factory(&blocks(cache, LOG_BLOCK_BYTES));

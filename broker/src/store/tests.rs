@@ -99,7 +99,7 @@ impl World {
         let mut state = queue.state.lock();
         change(&mut state.0);
         if !std::mem::replace(&mut state.1, true) {
-            let ticket = self.store().mark_dirty(queue.clone());
+            let ticket = self.store().mark_dirty(queue.clone(), false);
             *self.last.lock() = ticket;
         }
     }
@@ -157,10 +157,11 @@ impl World {
         messages.iter().map(|loaded| loaded.position).collect()
     }
 
-    /// Chunks in the index and in the log.
+    /// Chunks in the index and in the log, without what the reclaimer has yet to clear away in files of the log.
     fn chunks(&self) -> (usize, usize) {
         let threads = self.store().handle.threads.lock();
         let rocks = threads.rocks.as_ref().unwrap();
+        super::reclaim::bury_all(rocks).unwrap();
         let count = |family| {
             rocks.db().iterator_cf(family, ::rocksdb::IteratorMode::Start).filter(Result::is_ok).count()
         };
