@@ -120,6 +120,7 @@ impl Broker {
         let broker = Broker::new(config, store);
         broker.restore(&recovered.meta)?;
         broker.restore_cluster_name(&recovered.meta)?;
+        Plan::complete(&broker, &recovered.meta);
         broker.load_definitions().await?;
         drop(recovered);
         for vhost in broker.all_vhosts() {

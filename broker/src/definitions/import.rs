@@ -2,13 +2,17 @@
 //! of it is all of it done.
 //!
 //! Users, permissions and vhosts are replaced by what is defined. An exchange or a queue that is there and different
-//! cannot be replaced without losing what is in it: as with RabbitMQ it stays as it is. A stop in the middle of the
-//! second step leaves a part; importing again completes it.
+//! cannot be replaced without losing what is in it: as with RabbitMQ it stays as it is.
+//!
+//! The second step begins with a record of the whole import and ends with its removal. Records keep their order, so after
+//! a crash either nothing of the import is there, or all of it, or its record: then the next start does it again, which
+//! completes it. One batch for all of it would need everybody who declares to wait for the import.
 
 use std::sync::Arc;
 
 use leveret_core::auth::{PasswordHash, Permission, SALT_BYTES, Tags, UserLimits, Users};
 use leveret_core::fault::Fault;
+use leveret_core::record::{self, Record};
 use leveret_core::session::host::Ticket;
 use leveret_core::vhosts::{DefaultQueueType, Vhost as VhostRecord, Vhosts};
 use leveret_protocol::admin::definitions::{
@@ -18,7 +22,7 @@ use leveret_protocol::admin::definitions::{
 use leveret_protocol::admin::requests::VhostMetadataSpec;
 use leveret_protocol::admin::{Permission as DefinedPermission, TopicPermission as DefinedTopicPermission};
 use parking_lot::Mutex;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::rules::{self, Rule};
 use super::scratch::{self, Scratch, Tried};
@@ -40,6 +44,8 @@ pub struct ImportError {
 pub struct Plan {
     steps: Vec<Step>,
     differences: Differences,
+    /// What is kept while it is carried out: the definitions, with hashes in place of passwords.
+    record: Option<Record>,
 }
 
 pub(super) enum Step {
@@ -64,7 +70,9 @@ impl Plan {
         if let Some(vhost) = into {
             narrow(&mut definitions, vhost);
         }
-        let mut plan = Plan::default();
+        hash_passwords(&mut definitions.users)?;
+        let record = Record::put_json(record_key(), RECORD_VERSION, &definitions);
+        let mut plan = Plan { record: Some(record), ..Plan::default() };
         let mut vhosts = broker.vhost_records().read().clone();
         plan.vhosts(&mut vhosts, definitions.vhosts)?;
         let mut users = broker.users().read().clone();
@@ -96,6 +104,12 @@ impl Plan {
         Ok(plan)
     }
 
+    /// What is kept of it while it is carried out.
+    #[cfg(test)]
+    pub fn record(&self) -> &Record {
+        self.record.as_ref().expect("every plan but the empty one has it")
+    }
+
     /// What the import would change.
     pub fn differences(&self) -> &Differences {
         &self.differences
@@ -115,13 +129,36 @@ impl Plan {
                 "stays as it is"
             );
         }
-        let mut after = Ticket(0);
-        for step in self.steps {
-            after = after.max(step.carry_out(broker, user)?);
-        }
+        let steps = self.steps.into_iter();
+        broker.write_records(self.record.into_iter().collect());
+        let done = steps
+            .map(|step| step.carry_out(broker, user))
+            .try_fold(Ticket(0), |after, step| step.map(|ticket| after.max(ticket)));
+        let after = broker.write_records(vec![Record::remove(record_key())]);
+        let after = after.max(done?);
         let Differences { added, changed, unchanged, .. } = &self.differences;
         info!(user, added = added.len(), changed = changed.len(), unchanged, "definitions imported");
         Ok(after)
+    }
+
+    /// Does again what a crash interrupted, of which `meta` has the record. Once, before anybody is connected.
+    pub fn complete(broker: &Arc<Broker>, meta: &[(Vec<u8>, Vec<u8>)]) -> Ticket {
+        let Some((key, value)) = meta.iter().find(|(key, _)| *key == record_key()) else { return Ticket(0) };
+        let plan = record::read_json(key, RECORD_VERSION, value)
+            .map_err(|error| error.to_string())
+            .and_then(|definitions| Plan::new(broker, definitions, None).map_err(|error| error.to_string()));
+        let completed =
+            plan.and_then(|plan| plan.carry_out(broker, RECORD).map_err(|fault| fault.to_string()));
+        match completed {
+            Ok(ticket) => ticket,
+            Err(reason) => {
+                error!(
+                    reason,
+                    "an import that a crash interrupted cannot be completed: a part of it is there"
+                );
+                broker.write_records(vec![Record::remove(record_key())])
+            }
+        }
     }
 
     fn vhosts(&mut self, vhosts: &mut Vhosts, defined: Vec<DefinedVhost>) -> Result<(), ImportError> {
@@ -386,20 +423,32 @@ pub fn merged_vhost(mut record: VhostRecord, defined: &DefinedVhost) -> Result<V
     Ok(record)
 }
 
-fn password(user: &DefinedUser) -> Result<PasswordHash, String> {
-    match (&user.password, &user.password_hash) {
-        (Some(password), None) => {
-            let mut salt = [0; SALT_BYTES];
-            rand::fill(&mut salt);
-            PasswordHash::new(password.as_bytes(), salt).map_err(|error| error.to_string())
+/// Puts hashes in place of passwords: neither steps nor records have any.
+fn hash_passwords(users: &mut [DefinedUser]) -> Result<(), ImportError> {
+    for user in users {
+        let Some(password) = &user.password else { continue };
+        let wrong = |reason: String| error("user", &user.name, reason);
+        if user.password_hash.is_some() {
+            return Err(wrong("both_password_and_password_hash_are_provided".to_owned()));
         }
-        (None, Some(hash)) => {
-            let algorithm = user.hashing_algorithm.as_deref().unwrap_or("rabbit_password_hashing_sha256");
-            PasswordHash::import(algorithm, hash).map_err(|error| error.to_string())
-        }
-        (None, None) => Ok(PasswordHash::none()),
-        (Some(_), Some(_)) => Err("both_password_and_password_hash_are_provided".to_owned()),
+        let mut salt = [0; SALT_BYTES];
+        rand::fill(&mut salt);
+        let hash = PasswordHash::new(password.as_bytes(), salt).map_err(|error| wrong(error.to_string()))?;
+        user.password = None;
+        user.hashing_algorithm = Some(hash.algorithm().name().to_owned());
+        user.password_hash = Some(hash.as_str().to_owned());
     }
+    Ok(())
+}
+
+fn password(user: &DefinedUser) -> Result<PasswordHash, String> {
+    let Some(hash) = &user.password_hash else { return Ok(PasswordHash::none()) };
+    let algorithm = user.hashing_algorithm.as_deref().unwrap_or("rabbit_password_hashing_sha256");
+    PasswordHash::import(algorithm, hash).map_err(|error| error.to_string())
+}
+
+fn record_key() -> Vec<u8> {
+    record::key(RECORD, &[])
 }
 
 pub(super) fn must_have(vhosts: &Vhosts, vhost: &str) -> Result<(), String> {
@@ -417,3 +466,7 @@ fn object(kind: &str, vhost: &str, name: &str, reason: Option<String>) -> Define
 pub(super) fn error(kind: &'static str, name: &str, reason: String) -> ImportError {
     ImportError { kind, name: name.to_owned(), reason }
 }
+
+/// The kind of the record, and in whose name an import is completed.
+const RECORD: &str = "import";
+const RECORD_VERSION: u8 = 1;

@@ -35,6 +35,12 @@ fn rabbitmqs() -> Value {
     serde_json::from_str(text).expect("JSON")
 }
 
+/// The same with an object of every kind that there is, with everything that it can have.
+fn rabbitmqs_everything() -> Value {
+    let text = include_str!("../../../tests/fixtures/rabbitmq-3.10-everything.json");
+    serde_json::from_str(text).expect("JSON")
+}
+
 /// The objects of one kind, in order, as RabbitMQ writes them.
 fn sorted(definitions: &Value, kind: &str, fields: &[&str]) -> Vec<String> {
     let objects = definitions[kind].as_array().unwrap_or_else(|| panic!("no {kind} in {definitions:#}"));
@@ -49,8 +55,14 @@ fn sorted(definitions: &Value, kind: &str, fields: &[&str]) -> Vec<String> {
 
 #[tokio::test]
 async fn what_rabbitmq_exported_comes_out_as_it_went_in() {
-    let (running, _directory) = start().await;
-    import(&running, rabbitmqs()).expect("importable");
+    for defined in [rabbitmqs(), rabbitmqs_everything()] {
+        goes_in_and_comes_out(defined).await;
+    }
+}
+
+async fn goes_in_and_comes_out(defined: Value) {
+    let (running, directory) = start().await;
+    import(&running, defined.clone()).expect("importable");
     let exported = json!(export(running.broker()));
     for (kind, fields) in [
         ("users", &["name", "password_hash", "hashing_algorithm", "tags", "limits"][..]),
@@ -64,13 +76,23 @@ async fn what_rabbitmq_exported_comes_out_as_it_went_in() {
         ("exchanges", &["name", "vhost", "type", "durable", "auto_delete", "internal", "arguments"]),
         ("bindings", &["source", "vhost", "destination", "destination_type", "routing_key", "arguments"]),
     ] {
-        assert_eq!(sorted(&exported, kind, fields), sorted(&rabbitmqs(), kind, fields), "{kind}");
+        assert_eq!(sorted(&exported, kind, fields), sorted(&defined, kind, fields), "{kind}");
     }
     // Importing it again changes nothing.
     let plan = Plan::new(running.broker(), parse(exported), None).expect("importable");
     let differences = plan.differences();
     assert_eq!((differences.added.len(), differences.changed.len()), (0, 0), "{differences:?}");
     assert!(differences.conflicting.is_empty(), "{differences:?}");
+    // Neither does a start, but for what is not durable.
+    running.stop().await.expect("stops");
+    let running = Broker::start(config(&directory)).await.expect("starts");
+    let again = json!(export(running.broker()));
+    for kind in
+        ["users", "vhosts", "permissions", "topic_permissions", "parameters", "global_parameters", "policies"]
+    {
+        assert_eq!(again[kind], exported[kind], "{kind}");
+    }
+    running.stop().await.expect("stops");
 }
 
 #[tokio::test]
@@ -166,6 +188,37 @@ async fn definitions_of_one_vhost_go_into_another() {
     us.parameters.iter_mut().for_each(|parameter| parameter.vhost = "eu".to_owned());
     us.policies.iter_mut().for_each(|policy| policy.vhost = "eu".to_owned());
     assert_eq!(us, eu);
+}
+
+#[tokio::test]
+async fn an_import_that_a_crash_interrupted_is_completed_by_the_next_start() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let running = Broker::start(config(&directory)).await.expect("starts");
+    let broker = running.broker();
+    let defined = json!({
+        "vhosts": [{"name": "eu"}],
+        "users": [{"name": "ada", "password": "never written down", "tags": "monitoring"}],
+        "permissions": [{"user": "ada", "vhost": "eu", "configure": "^a", "write": "", "read": ""}],
+        "queues": [{"name": "q", "vhost": "eu", "durable": true}],
+        "policies": [{"vhost": "eu", "name": "p", "pattern": ".*", "definition": {"max-length": 1}}],
+    });
+    let plan = Plan::new(broker, parse(defined), None).expect("importable");
+    let text = format!("{:?}", plan.record());
+    assert!(!text.contains("never written down"), "{text}");
+    // As if it had come no further than its first steps.
+    broker.write_records(vec![plan.record().clone()]);
+    broker.put_vhost(leveret_core::vhosts::Vhost::new("eu")).expect("valid");
+    running.stop().await.expect("stops");
+
+    let running = Broker::start(config(&directory)).await.expect("starts");
+    let exported = export(running.broker());
+    assert!(exported.users.iter().any(|user| user.name == "ada" && user.password_hash.is_some()));
+    assert_eq!((exported.queues.len(), exported.policies.len()), (1, 1));
+    running.broker().change_users(|users| users.delete_user("ada")).expect("there");
+    running.stop().await.expect("stops");
+    let running = Broker::start(config(&directory)).await.expect("starts");
+    assert!(!export(running.broker()).users.iter().any(|user| user.name == "ada"), "it is done once");
+    running.stop().await.expect("stops");
 }
 
 #[tokio::test]
