@@ -1,7 +1,7 @@
 //! How fast counters rose lately, kept in bounded rings: what the admin API shows as rates and samples.
 //!
-//! Once a second the broker's totals are noted, every five seconds each queue and connection. Totals reach back ten
-//! minutes, objects one. An object to which nothing happened for a minute costs its last counters only, so that ten
+//! Once a second the broker's totals are noted, every five seconds each queue, exchange, connection and channel. Totals
+//! reach back ten minutes, objects one. An object to which nothing happened for a minute costs its last counters only, so that ten
 //! thousand idle queues take a megabyte and not forty.
 //!
 //! ```text
@@ -12,12 +12,13 @@
 mod sampler;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use leveret_core::queue::ConnectionId;
 use parking_lot::Mutex;
 
-pub use sampler::{CONNECTION, QUEUE, TOTAL, watch};
+pub use sampler::{CHANNEL, CONNECTION, EXCHANGE, QUEUE, TOTAL, watch};
 
 /// Everything that is kept.
 #[derive(Default)]
@@ -33,7 +34,25 @@ struct Inner {
     /// When the latest samples were taken, in milliseconds since the epoch; newest last.
     swept_ms: VecDeque<u64>,
     queues: HashMap<u64, Trace<QUEUE_FIGURES>>,
+    exchanges: HashMap<ExchangeKey, Trace<EXCHANGE_FIGURES>>,
     connections: HashMap<ConnectionId, Trace<CONNECTION_FIGURES>>,
+    channels: HashMap<(ConnectionId, u16), Trace<CHANNEL_FIGURES>>,
+}
+
+/// An exchange by name: most have no other identity.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ExchangeKey {
+    pub vhost: Arc<str>,
+    pub exchange: Box<str>,
+}
+
+/// What there is, in figures at one moment; queues by their uids.
+#[derive(Default)]
+pub struct Objects {
+    pub queues: Vec<(u64, [u64; QUEUE_FIGURES])>,
+    pub exchanges: Vec<(ExchangeKey, [u64; EXCHANGE_FIGURES])>,
+    pub connections: Vec<(ConnectionId, [u64; CONNECTION_FIGURES])>,
+    pub channels: Vec<((ConnectionId, u16), [u64; CHANNEL_FIGURES])>,
 }
 
 #[derive(Default)]
@@ -93,19 +112,16 @@ impl History {
         }
     }
 
-    /// Notes each queue by its uid, and each connection. Those that are not named are gone.
-    pub fn note_objects(
-        &self,
-        at_ms: u64,
-        queues: impl Iterator<Item = (u64, [u64; QUEUE_FIGURES])>,
-        connections: impl Iterator<Item = (ConnectionId, [u64; CONNECTION_FIGURES])>,
-    ) {
+    /// Notes all objects. Those that are not among them are gone.
+    pub fn note_objects(&self, at_ms: u64, seen: Objects) {
         let mut inner = self.inner.lock();
-        let Inner { sweep, swept_ms, queues: known_queues, connections: known_connections, .. } = &mut *inner;
+        let Inner { sweep, swept_ms, queues, exchanges, connections, channels, .. } = &mut *inner;
         *sweep = sweep.wrapping_add(1);
         push(swept_ms, at_ms, STEPS + 1);
-        note(known_queues, *sweep, queues, &QUEUE_GAUGES);
-        note(known_connections, *sweep, connections, &[]);
+        note(queues, *sweep, seen.queues, &QUEUE_GAUGES);
+        note(exchanges, *sweep, seen.exchanges, &[]);
+        note(connections, *sweep, seen.connections, &[]);
+        note(channels, *sweep, seen.channels, &[]);
     }
 
     /// The last minute of a queue; `None` before its first sample.
@@ -131,6 +147,34 @@ impl History {
         let inner = self.inner.lock();
         let found = inner.connections.get(&id);
         found.map_or([0.0; CONNECTION_FIGURES], |trace| trace.rates(inner.sweep, &inner.swept_ms))
+    }
+
+    /// The last minute of an exchange; `None` before its first sample, and where nothing was ever published to it.
+    pub fn exchange(&self, vhost: &str, exchange: &str) -> Option<Past<EXCHANGE_FIGURES>> {
+        let inner = self.inner.lock();
+        let key = ExchangeKey { vhost: vhost.into(), exchange: exchange.into() };
+        inner.exchanges.get(&key).map(|trace| trace.past(inner.sweep, &inner.swept_ms))
+    }
+
+    /// Rates of an exchange, per second.
+    pub fn exchange_rates(&self, vhost: &Arc<str>, exchange: &str) -> [f64; EXCHANGE_FIGURES] {
+        let key = ExchangeKey { vhost: vhost.clone(), exchange: exchange.into() };
+        let inner = self.inner.lock();
+        let found = inner.exchanges.get(&key);
+        found.map_or([0.0; EXCHANGE_FIGURES], |trace| trace.rates(inner.sweep, &inner.swept_ms))
+    }
+
+    /// The last minute of a channel; `None` before its first sample.
+    pub fn channel(&self, connection: ConnectionId, number: u16) -> Option<Past<CHANNEL_FIGURES>> {
+        let inner = self.inner.lock();
+        inner.channels.get(&(connection, number)).map(|trace| trace.past(inner.sweep, &inner.swept_ms))
+    }
+
+    /// Rates of a channel, per second.
+    pub fn channel_rates(&self, connection: ConnectionId, number: u16) -> [f64; CHANNEL_FIGURES] {
+        let inner = self.inner.lock();
+        let found = inner.channels.get(&(connection, number));
+        found.map_or([0.0; CHANNEL_FIGURES], |trace| trace.rates(inner.sweep, &inner.swept_ms))
     }
 
     /// The broker's past: a second apart for a minute, beyond that five seconds apart.
@@ -159,7 +203,8 @@ impl History {
         }
         let inner = self.inner.lock();
         let samples = inner.totals.fine.capacity() + inner.totals.coarse.capacity();
-        of(&inner.queues) + of(&inner.connections) + samples * size_of::<Sample<TOTAL_FIGURES>>()
+        let objects = of(&inner.queues) + of(&inner.exchanges) + of(&inner.connections) + of(&inner.channels);
+        objects + samples * size_of::<Sample<TOTAL_FIGURES>>()
     }
 }
 
@@ -240,16 +285,21 @@ impl<const N: usize> Past<N> {
 fn note<K: std::hash::Hash + Eq, const N: usize>(
     known: &mut HashMap<K, Trace<N>>,
     sweep: u32,
-    objects: impl Iterator<Item = (K, [u64; N])>,
+    objects: Vec<(K, [u64; N])>,
     gauges: &[usize],
 ) {
     for (key, figures) in objects {
-        let trace = known.entry(key).or_insert_with(|| {
+        let new = || {
             // Counters of what is new rose from nothing; how much is in it did not.
             let mut last = [0; N];
             gauges.iter().for_each(|gauge| last[*gauge] = figures[*gauge]);
             Trace { last, seen: sweep, steps: None }
-        });
+        };
+        let trace = known.entry(key).or_insert_with(new);
+        // Counters never fall: this is another one of the same name.
+        if (0..N).any(|figure| figures[figure] < trace.last[figure] && !gauges.contains(&figure)) {
+            *trace = new();
+        }
         trace.note(sweep, figures);
     }
     known.retain(|_, trace| trace.seen == sweep);
@@ -276,9 +326,12 @@ fn push<T>(ring: &mut VecDeque<T>, item: T, length: usize) {
     ring.push_back(item);
 }
 
-/// Figures of a queue, of a connection, and of the whole broker: see [`QUEUE`], [`CONNECTION`] and [`TOTAL`].
+/// Figures of each kind of object and of the whole broker: see [`QUEUE`], [`EXCHANGE`], [`CONNECTION`], [`CHANNEL`] and
+/// [`TOTAL`].
 pub const QUEUE_FIGURES: usize = 9;
+pub const EXCHANGE_FIGURES: usize = 2;
 pub const CONNECTION_FIGURES: usize = 2;
+pub const CHANNEL_FIGURES: usize = 11;
 pub const TOTAL_FIGURES: usize = 19;
 /// Those of a queue that rise and fall.
 const QUEUE_GAUGES: [usize; 2] = [QUEUE.ready, QUEUE.unacked];
@@ -299,13 +352,20 @@ mod tests {
     use super::*;
 
     fn sweep(history: &History, at_s: u64, published: &[(u64, u64)]) {
-        let queues = published.iter().map(|(uid, published)| {
+        let queues: Vec<_> =
+            published.iter().map(|(uid, published)| (*uid, *published, *published)).collect();
+        sweep_ready(history, at_s, &queues);
+    }
+
+    /// Queues with what was published to them and what is left of it.
+    fn sweep_ready(history: &History, at_s: u64, queues: &[(u64, u64, u64)]) {
+        let queues = queues.iter().map(|(uid, published, ready)| {
             let mut figures = [0; QUEUE_FIGURES];
             figures[QUEUE.published] = *published;
-            figures[QUEUE.ready] = *published;
+            figures[QUEUE.ready] = *ready;
             (*uid, figures)
         });
-        history.note_objects(at_s * 1000, queues, std::iter::empty());
+        history.note_objects(at_s * 1000, Objects { queues: queues.collect(), ..Objects::default() });
     }
 
     #[test]
@@ -331,11 +391,26 @@ mod tests {
         sweep(&history, 5, &[(1, 100), (2, 100)]);
         let rates = history.queue_rates(2);
         assert_eq!((rates[QUEUE.published], rates[QUEUE.ready]), (20.0, 0.0));
-        sweep(&history, 10, &[(1, 50), (2, 100)]);
+        sweep_ready(&history, 10, &[(1, 100, 50), (2, 100, 100)]);
         assert_eq!(history.queue_rates(1)[QUEUE.ready], -10.0);
         assert_eq!(history.queue_rates(2)[QUEUE.published], 0.0);
         let past = history.queue(1).expect("known").window(QUEUE.ready, Window { age_s: 60, step_s: 5 });
         assert_eq!(past, [(50, 10_000), (100, 5000), (100, 0)]);
+    }
+
+    #[test]
+    fn another_channel_of_the_same_number_begins_anew() {
+        let history = History::default();
+        for (at_s, published) in [(0, 0), (5, 1000), (10, 30)] {
+            let mut figures = [0; CHANNEL_FIGURES];
+            figures[CHANNEL.publish] = published;
+            let channels = vec![((ConnectionId(7), 1), figures)];
+            history.note_objects(at_s * 1000, Objects { channels, ..Objects::default() });
+        }
+        assert_eq!(history.channel_rates(ConnectionId(7), 1)[CHANNEL.publish], 6.0);
+        let past = history.channel(ConnectionId(7), 1).expect("known");
+        let samples = past.window(CHANNEL.publish, Window { age_s: 60, step_s: 5 });
+        assert_eq!(samples, [(30, 10_000), (0, 5000), (0, 0)]);
     }
 
     #[test]

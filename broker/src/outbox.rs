@@ -41,6 +41,10 @@ pub enum Notice {
     ConsumerCancelled(ConsumerKey),
     /// What came to this consumer, or to the gets of a channel, was held for longer than the queue allows.
     AckTimedOut { key: ConsumerKey, timeout_ms: u64 },
+    /// An operator ends a channel; the text goes into `channel.close`.
+    CloseChannel { channel: u16, text: String },
+    /// An operator ends a consumer.
+    EndConsumer { channel: u16, consumer_tag: String },
     /// An operator or a shutdown ends the connection; the text goes into `connection.close`.
     Close(String),
     /// Memory or disk ran short (the reason), or recovered.

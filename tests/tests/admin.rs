@@ -171,7 +171,7 @@ fn another_connections_queue_is_not_purged() {
     assert_eq!(queue["owner_pid_details"]["name"], connections[0]["name"]);
     let (status, body) = ask(&broker, "DELETE", "/api/queues/%2F/mine/contents", GUEST);
     assert_eq!(status, 400, "{body}");
-    assert!(body.contains("RESOURCE_LOCKED"), "{body}");
+    assert!(body.contains("cannot obtain exclusive access to locked queue"), "{body}");
 }
 
 #[test]
@@ -213,6 +213,54 @@ fn what_a_busy_connection_did_last_is_shown_within_a_moment() {
     client.send(1, &Method::BasicAck { delivery_tag: 3, multiple: true }).expect("acks");
     // Nothing follows that would make the connection look at itself again.
     get_once(&broker, "/api/channels", |list| list[0]["messages_unacknowledged"] == 0);
+}
+
+#[test]
+fn exchanges_and_channels_count_what_goes_through_them_and_how_fast() {
+    let broker = TestBroker::start();
+    let mut client = publisher(&broker, 3);
+    client.consume("q", 2, false).expect("consumes");
+    client.expect(1, |method| matches!(method, Method::BasicDeliver { .. })).expect("a delivery");
+    client.send(1, &Method::BasicAck { delivery_tag: 1, multiple: false }).expect("acks");
+    // One is acknowledged, two are held.
+    let channels = get_once(&broker, "/api/channels", |list| {
+        let stats = &list[0]["message_stats"];
+        (&stats["ack"], &stats["deliver"]) == (&json!(1), &json!(3))
+    });
+    let stats = &channels[0]["message_stats"];
+    assert_eq!((&stats["publish"], &stats["confirm"]), (&json!(3), &json!(3)));
+    assert_eq!(stats["deliver_get"], 3);
+    let path = "/api/exchanges/%2F/amq.default";
+    let exchange = get_once(&broker, path, |exchange| exchange["message_stats"]["publish_in"] == 3);
+    assert_eq!(exchange["message_stats"]["publish_out"], 3);
+
+    // It goes on until somebody has looked twice while it did.
+    let both_rise = eventually(LIMIT, || {
+        let content = Content { properties: PERSISTENT.to_vec(), body: b"hello".to_vec() };
+        client.publish("", "q", &content).expect("publishes");
+        let exchange = get(&broker, path);
+        let channels = get(&broker, "/api/channels");
+        let rates = [
+            &exchange["message_stats"]["publish_in_details"]["rate"],
+            &exchange["message_stats"]["publish_out_details"]["rate"],
+            &channels[0]["message_stats"]["publish_details"]["rate"],
+        ];
+        rates.into_iter().all(|rate| rate.as_f64().is_some_and(|rate| rate > 0.0)).then_some(())
+    });
+    both_rise.expect("rates of the exchange and the channel");
+    let window = "lengths_age=60&lengths_incr=5&msg_rates_age=60&msg_rates_incr=5";
+    let queues = get(&broker, &format!("/api/queues?page=1&{window}"));
+    let samples = queues["items"][0]["messages_details"]["samples"].as_array().map(Vec::len);
+    assert!(samples.is_some_and(|samples| samples >= 2), "{queues:#}");
+    for list in ["/api/exchanges?name=&", "/api/channels?"] {
+        let list = get(&broker, &format!("{list}{window}"));
+        let has_samples = |item: &Value| {
+            let stats = &item["message_stats"];
+            let details = [&stats["publish_details"], &stats["publish_in_details"]];
+            details.into_iter().any(|details| details["samples"].as_array().is_some_and(|all| all.len() >= 2))
+        };
+        assert!(list.as_array().expect("a list").iter().any(has_samples), "{list:#}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use serde_json::{Value as Json, json};
 
 use super::error::ApiError;
+use super::list::{ListQuery, PAGE_SIZE_MAX};
 use crate::history::{Past, Window};
 
 /// The windows of a request.
@@ -55,6 +56,11 @@ impl Ages {
     /// True when some part of the past is asked for.
     pub fn any(&self) -> bool {
         [self.lengths, self.msg_rates, self.data_rates, self.node_stats].iter().any(Option::is_some)
+    }
+
+    /// True when what is listed shows its past: on pages, and in lists that are no longer than one.
+    pub fn any_in(&self, query: &ListQuery, items: usize) -> bool {
+        self.any() && (query.is_paged() || items <= PAGE_SIZE_MAX)
     }
 
     /// How far back it goes, in seconds.

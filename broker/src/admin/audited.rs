@@ -48,7 +48,8 @@ pub fn entry(
     let action = match (method, last) {
         (_, "contents") => "purge",
         (&Method::DELETE, "{id}") if family == "operations" => "cancel",
-        (&Method::DELETE, _) if matches!(family, "connections" | "channels" | "consumers") => "close",
+        (&Method::DELETE, _) if matches!(family, "connections" | "channels") => "close",
+        (&Method::DELETE, _) if family == "consumers" => "cancel",
         (&Method::DELETE, _) if family == "bindings" => "unbind",
         (&Method::POST, _) if family == "bindings" => "bind",
         (&Method::POST, "definitions" | "{vhost}") if family == "definitions" => "import",
@@ -135,6 +136,9 @@ mod tests {
         check(Method::PUT, "/api/policies/{vhost}/{policy}", &policy, ("policy", "put", "p"));
         let name = [("connection", "c")];
         check(Method::DELETE, "/api/connections/{connection}", &name, ("connection", "close", "c"));
+        let consumer = [("vhost", "v"), ("connection", "c"), ("channel", "1"), ("tag", "t")];
+        let path = "/api/consumers/{vhost}/{connection}/{channel}/{tag}";
+        check(Method::DELETE, path, &consumer, ("consumer", "cancel", "c"));
         check(Method::POST, "/api/definitions", &[], ("definitions", "import", ""));
     }
 

@@ -81,6 +81,19 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// What AMQP would close a channel with, as RabbitMQ tells it where it does what was asked without a channel: for
+    /// declaring, deleting, binding and purging. The text comes without its code, and who is refused learns no more.
+    pub fn of_declaration(fault: Fault) -> ApiError {
+        match fault.code {
+            ReplyCode::AccessRefused | ReplyCode::NotAllowed => ApiError::not_authorised("Access refused."),
+            ReplyCode::NotFound => ApiError::new(StatusCode::NOT_FOUND, "not_found", fault.text),
+            ReplyCode::InternalError => fault.into(),
+            _ => ApiError::bad_request(fault.text),
+        }
+    }
+}
+
 /// What AMQP would close a channel with.
 impl From<Fault> for ApiError {
     fn from(fault: Fault) -> ApiError {
@@ -110,6 +123,21 @@ impl IntoResponse for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refused_declarations_are_told_in_rabbitmqs_words() {
+        let check = |fault: Fault, status: u16, error: &str, reason: &str| {
+            let found = ApiError::of_declaration(fault);
+            assert_eq!((found.status.as_u16(), found.error, found.reason.as_str()), (status, error, reason));
+        };
+        let text =
+            "inequivalent arg 'durable' for queue 'q' in vhost '/': received 'false' but current is 'true'";
+        check(Fault::precondition_failed(text), 400, "bad_request", text);
+        check(Fault::resource_locked("locked"), 400, "bad_request", "locked");
+        let refused = Fault::access_refused("access to queue 'q' in vhost '/' refused for user 'u'");
+        check(refused, 401, "not_authorised", "Access refused.");
+        check(Fault::not_found("no exchange 'x'"), 404, "not_found", "no exchange 'x'");
+    }
 
     #[test]
     fn amqp_faults_become_the_status_that_rabbitmq_gives_them() {

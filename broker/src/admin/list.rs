@@ -2,8 +2,8 @@
 //!
 //! `?name=` keeps items whose name contains a text, or with `use_regex=true` a pattern, in any case.
 //! `?sort=path&sort_reverse=true` orders by a field, `?columns=a,b.c` keeps some fields, `?page=&page_size=` cuts a
-//! page out, and `?disable_stats=true` leaves figures out. Without `sort` a list is ordered by vhost and name, and only
-//! what is served is turned into JSON.
+//! page out, and `?disable_stats=true` leaves figures out. Without `sort` a list is ordered by vhost and name. Only what is
+//! served is turned into JSON, and what it is ordered by.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -17,9 +17,10 @@ use leveret_protocol::admin::{
     Binding, Channel, Connection, Consumer, Exchange, Node, Page, Permission, Queue, TopicPermission, User,
     Vhost,
 };
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
+use super::columns::Columns;
 use super::error::ApiError;
 
 /// What a request wants of a list.
@@ -64,6 +65,13 @@ pub trait Item: Serialize {
     fn name(&self) -> &str;
 }
 
+/// An item with more fields than its type has.
+pub struct Extended<T> {
+    pub item: T,
+    /// All of it.
+    pub json: Value,
+}
+
 impl ListQuery {
     /// The answer to a request for `items`.
     pub fn respond<T: Item>(&self, mut items: Vec<T>) -> Result<Response, ApiError> {
@@ -78,12 +86,15 @@ impl ListQuery {
             }
             return self.serve::<T, T>(items, total_count);
         };
-        let mut items = values(&items)?;
-        items.sort_by(|a, b| compare(at_path(a, path), at_path(b, path)));
+        let key = Columns::new([path.as_str()]);
+        let keyed = items.into_iter().map(|item| Ok((key.pick(&item)?, item)));
+        let mut keyed: Vec<(Value, T)> =
+            keyed.collect::<Result<_, serde_json::Error>>().map_err(unwritable)?;
+        keyed.sort_by(|(a, _), (b, _)| compare(at_path(a, path), at_path(b, path)));
         if self.reverse {
-            items.reverse();
+            keyed.reverse();
         }
-        self.serve::<T, Value>(items, total_count)
+        self.serve::<T, T>(keyed.into_iter().map(|(_, item)| item).collect(), total_count)
     }
 
     /// True when a page is asked for.
@@ -133,8 +144,8 @@ impl ListQuery {
     /// The answer to a request for one thing, of which columns may be chosen too.
     pub fn respond_one<T: Serialize>(&self, item: &T) -> Result<Response, ApiError> {
         let Some(columns) = &self.columns else { return Ok(Json(item).into_response()) };
-        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-        Ok(Json(project(&value(item)?, &columns)).into_response())
+        let columns = Columns::new(columns.iter().map(String::as_str));
+        Ok(Json(columns.pick(item).map_err(unwritable)?).into_response())
     }
 
     /// Serves ordered items of the kind `T`, which may be JSON already.
@@ -142,7 +153,7 @@ impl ListQuery {
         let Some(number) = self.page.filter(|_| T::PAGED) else {
             return Ok(match self.columns_of::<T>() {
                 None => Json(items).into_response(),
-                Some(columns) => Json(project_all(&items, &columns)?).into_response(),
+                Some(columns) => Json(pick_all(&items, &columns)?).into_response(),
             });
         };
         self.serve_page::<T, I>(number.cut(items, total_count)?)
@@ -152,7 +163,7 @@ impl ListQuery {
         Ok(match self.columns_of::<T>() {
             None => Json(page).into_response(),
             Some(columns) => Json(Page {
-                items: project_all(&page.items, &columns)?,
+                items: pick_all(&page.items, &columns)?,
                 filtered_count: page.filtered_count,
                 item_count: page.item_count,
                 page: page.page,
@@ -164,16 +175,16 @@ impl ListQuery {
         })
     }
 
-    fn columns_of<T: Item>(&self) -> Option<Vec<&str>> {
+    fn columns_of<T: Item>(&self) -> Option<Columns> {
         if let Some(columns) = &self.columns {
-            return Some(columns.iter().map(String::as_str).collect());
+            return Some(Columns::new(columns.iter().map(String::as_str)));
         }
         if !self.disable_stats || T::BASIC.is_empty() {
             return None;
         }
         let totals: &[&str] =
             if self.queue_totals { &["messages", "messages_ready", "messages_unacknowledged"] } else { &[] };
-        Some([T::BASIC, totals].concat())
+        Some(Columns::new(T::BASIC.iter().chain(totals).copied()))
     }
 
     fn parse(parameters: &HashMap<String, String>) -> Result<ListQuery, ApiError> {
@@ -280,6 +291,24 @@ impl Item for Queue {
     }
 }
 
+impl<T: Item> Item for Extended<T> {
+    const PAGED: bool = T::PAGED;
+    const BASIC: &'static [&'static str] = T::BASIC;
+
+    fn vhost(&self) -> &str {
+        self.item.vhost()
+    }
+    fn name(&self) -> &str {
+        self.item.name()
+    }
+}
+
+impl<T> Serialize for Extended<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json.serialize(serializer)
+    }
+}
+
 impl Item for Exchange {
     const PAGED: bool = true;
     const BASIC: &'static [&'static str] =
@@ -375,34 +404,14 @@ impl Item for TopicPermission {
 
 /// RabbitMQ's.
 const PAGE_SIZE_DEFAULT: i64 = 100;
-const PAGE_SIZE_MAX: usize = 500;
+pub const PAGE_SIZE_MAX: usize = 500;
 
-fn value<T: Serialize>(item: &T) -> Result<Value, ApiError> {
-    serde_json::to_value(item).map_err(|error| ApiError::internal(error.to_string()))
+fn pick_all<T: Serialize>(items: &[T], columns: &Columns) -> Result<Vec<Value>, ApiError> {
+    items.iter().map(|item| columns.pick(item)).collect::<Result<_, _>>().map_err(unwritable)
 }
 
-fn values<T: Serialize>(items: &[T]) -> Result<Vec<Value>, ApiError> {
-    items.iter().map(value).collect()
-}
-
-fn project_all<T: Serialize>(items: &[T], columns: &[&str]) -> Result<Vec<Value>, ApiError> {
-    items.iter().map(|item| Ok(project(&value(item)?, columns))).collect()
-}
-
-/// The fields at `columns`, in the objects they were in.
-fn project(item: &Value, columns: &[&str]) -> Value {
-    let mut kept = Value::Object(Map::new());
-    for column in columns {
-        let Some(found) = at_path(item, column) else { continue };
-        let mut place = &mut kept;
-        for name in column.split('.') {
-            // A column inside of another that was kept whole is there already.
-            let Value::Object(fields) = place else { break };
-            place = fields.entry(name).or_insert_with(|| Value::Object(Map::new()));
-        }
-        *place = found.clone();
-    }
-    kept
+fn unwritable(error: serde_json::Error) -> ApiError {
+    ApiError::internal(error.to_string())
 }
 
 fn at_path<'a>(item: &'a Value, path: &str) -> Option<&'a Value> {

@@ -15,6 +15,7 @@ use tracing::info;
 use super::LoginRefused;
 use super::error::ApiError;
 use crate::broker::Broker;
+use crate::metrics::LoginSource;
 
 /// A user who logged in with this request and may use the API.
 #[derive(Clone)]
@@ -52,6 +53,10 @@ impl Visitor {
             Err(LoginRefused::Busy) => 0,
             Err(_) => metrics.http_logins_failed.fetch_add(1, Ordering::Relaxed),
         };
+        if checked.as_ref().err() != Some(&LoginRefused::Busy) {
+            let source = LoginSource::new(peer, &name, "http");
+            metrics.login_sources.lock().note(source, checked.is_ok());
+        }
         let error = match checked {
             Ok(user) if user.tags().may_manage() => return Ok(Visitor { user, peer }),
             Ok(_) => ApiError::not_authorised("Not management user"),

@@ -7,6 +7,7 @@
 //! - `audited`: what they did, for the audit log
 //! - `message`: messages as JSON
 //! - `ages`: how much of the past is shown
+//! - `columns`: chosen fields of what is listed
 //! - `list`: filter, order, pages and columns of lists
 //! - `live`: the live feed, and rates of what flows where
 //! - `state`: what the broker knows, collected
@@ -20,6 +21,7 @@
 mod actor;
 mod ages;
 mod audited;
+mod columns;
 mod error;
 mod list;
 pub mod live;

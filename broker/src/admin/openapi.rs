@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 
+use axum::http::Method;
 use leveret_protocol::admin::ErrorBody;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
@@ -27,6 +28,16 @@ pub fn document(routes: &[Route]) -> Json {
         let path = paths.entry(route.path).or_insert_with(|| json!({ "parameters": in_path(route.path) }));
         path[route.method.as_str().to_lowercase()] = operation;
     }
+    let mut schemas = generator.take_definitions(true);
+    for route in routes.iter().filter(|route| route.query.iter().any(|(name, _)| *name == "columns")) {
+        let answer = &paths[route.path][route.method.as_str().to_lowercase()]["responses"]["200"]["content"];
+        for name in items(&answer[route.media]["schema"]) {
+            // Whoever chooses columns gets no others.
+            if let Some(Json::Object(schema)) = schemas.get_mut(name) {
+                schema.remove("required");
+            }
+        }
+    }
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -41,7 +52,7 @@ pub fn document(routes: &[Route]) -> Json {
         "paths": paths,
         "components": {
             "securitySchemes": {"basic": {"type": "http", "scheme": "basic"}},
-            "schemas": generator.take_definitions(true),
+            "schemas": schemas,
         },
     })
 }
@@ -75,11 +86,20 @@ fn operation(route: &Route, generator: &mut SchemaGenerator, error: &Json) -> Js
     };
     let mut answer = json!({ "description": what });
     if let Some(gives) = route.gives {
-        answer["content"] = json!({"application/json": {"schema": gives(generator)}});
+        answer["content"] = json!({route.media: {"schema": gives(generator)}});
+    } else if status == "200" && route.method == Method::GET && route.media != "application/json" {
+        answer["content"] = json!({route.media: {"schema": {"type": "string"}}});
     }
     responses.insert(status.to_owned(), answer);
     if route.gives.is_none() && status == "201" {
         responses.insert("204".to_owned(), json!({"description": "It was there, and is as asked for."}));
+    }
+    if route.may_be_empty {
+        responses.insert("204".to_owned(), json!({"description": "It was done."}));
+    }
+    if let Some(warns) = route.warns {
+        let content = json!({"application/json": {"schema": warns(generator)}});
+        responses.insert("503".to_owned(), json!({"description": "It is not well.", "content": content}));
     }
     if route.who != Who::Anyone {
         responses.insert("401".to_owned(), refused("The login is missing or wrong, or its user may not."));
@@ -106,6 +126,15 @@ fn operation(route: &Route, generator: &mut SchemaGenerator, error: &Json) -> Js
         operation["security"] = json!([]);
     }
     operation
+}
+
+/// Names of the types that a list is of, or that one answer is.
+fn items(schema: &Json) -> Vec<&str> {
+    if let Some(name) = schema["$ref"].as_str() {
+        return name.rsplit('/').next().filter(|name| !name.ends_with("Page")).into_iter().collect();
+    }
+    let choices = schema["anyOf"].as_array().into_iter().flatten();
+    choices.chain(schema.get("items")).flat_map(items).collect()
 }
 
 /// The names in braces.

@@ -7,8 +7,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::Request;
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -111,7 +113,8 @@ async fn http<I>(stream: I, peer: SocketAddr, router: Router, limits: Limits)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = TowerToHyperService::new(router.layer(Extension(Peer(peer))));
+    let router = TowerToHyperService::new(router.layer(Extension(Peer(peer))));
+    let service = service_fn(move |request| router.call(with_default_exchange(request)));
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -129,6 +132,25 @@ where
     if let Err(error) = ended {
         debug!(%peer, %error, "admin connection ended");
     }
+}
+
+/// RabbitMQ takes a name that is empty where an exchange is named for the default exchange, and there are clients that
+/// write it so: `/api/exchanges/%2F//publish`.
+fn with_default_exchange<B>(mut request: Request<B>) -> Request<B> {
+    let uri = request.uri();
+    let names_exchanges = ["/api/exchanges/", "/api/bindings/"].iter().any(|it| uri.path().starts_with(it));
+    if names_exchanges && uri.path().contains("//") {
+        let mut path = uri.path().replacen("//", "/amq.default/", 1);
+        if let Some(query) = uri.query() {
+            path.push('?');
+            path.push_str(query);
+        }
+        // What was a path is one with a name more.
+        if let Ok(named) = path.parse() {
+            *request.uri_mut() = named;
+        }
+    }
+    request
 }
 
 fn report(ended: Result<(), JoinError>) {

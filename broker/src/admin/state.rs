@@ -13,10 +13,10 @@ use std::sync::{Arc, OnceLock};
 use leveret_core::auth::User;
 use leveret_core::policy::Applied;
 use leveret_core::queue::{ConnectionId, Info};
-use leveret_core::session::channel::ChannelInfo;
+use leveret_core::session::channel::{ChannelCounters, ChannelInfo};
 use leveret_core::session::host::Destination;
 use leveret_core::vhost::QueueDefinition;
-use leveret_protocol::admin::requests::AuthAttempts;
+use leveret_protocol::admin::requests::{AuthAttempts, AuthAttemptsBySource};
 use leveret_protocol::admin::{
     Alarm, Application, Arguments, Binding, Channel, ChannelDetails, ChurnRates, Connection,
     ConnectionDetails, Consumer, Exchange, ExchangeStats, Listener, MessageStats, NamedFeature, Node,
@@ -27,7 +27,8 @@ use leveret_protocol::table::Value;
 use super::{Metrics, views};
 use crate::broker::{self, Broker, Listening};
 use crate::connections::ConnectionInfo;
-use crate::history::{CONNECTION, QUEUE, QUEUE_FIGURES, TOTAL};
+use crate::history::{CHANNEL, CHANNEL_FIGURES, CONNECTION, EXCHANGE, QUEUE, QUEUE_FIGURES, TOTAL};
+use crate::metrics::LoginSource;
 use crate::queue_host::{ConsumerInfo, Counters, QueueCell};
 use crate::runtime;
 
@@ -57,6 +58,7 @@ pub fn overview(broker: &Broker) -> Overview {
         product_version: env!("CARGO_PKG_VERSION").to_owned(),
         rabbitmq_version: RABBITMQ_VERSION.to_owned(),
         cluster_name: broker.cluster_name(),
+        cluster_tags: broker.cluster_tags(),
         node: node_name().to_owned(),
         exchange_types: views::exchange_types(),
         message_stats: MessageStats {
@@ -245,8 +247,13 @@ pub fn bindings(broker: &Broker, vhost: Option<&str>) -> Vec<Binding> {
 
 /// Open connections.
 pub fn connections(broker: &Broker) -> Vec<Connection> {
+    identified_connections(broker).into_iter().map(|(_, connection)| connection).collect()
+}
+
+/// Open connections, each with what the broker knows it by.
+pub fn identified_connections(broker: &Broker) -> Vec<(ConnectionId, Connection)> {
     let mut connections = Vec::new();
-    broker.connections().look_at_all(|info| connections.push(view_connection(broker, info)));
+    broker.connections().look_at_all(|info| connections.push((info.id, view_connection(broker, info))));
     connections
 }
 
@@ -328,6 +335,22 @@ pub fn auth_attempts(broker: &Broker) -> Vec<AuthAttempts> {
     vec![attempts("amqp091", logins.amqp), attempts("http", logins.http)]
 }
 
+/// Logins by where they came from, the latest first.
+pub fn auth_attempts_by_source(broker: &Broker) -> Vec<AuthAttemptsBySource> {
+    let sources = broker.metrics().login_sources.lock().list();
+    let view = |(source, (succeeded, failed)): (LoginSource, (u64, u64))| AuthAttemptsBySource {
+        remote_address: source.address.to_string(),
+        username: source.user,
+        attempts: AuthAttempts {
+            protocol: source.protocol.to_owned(),
+            auth_attempts: succeeded + failed,
+            auth_attempts_failed: failed,
+            auth_attempts_succeeded: succeeded,
+        },
+    };
+    sources.into_iter().map(view).collect()
+}
+
 /// What takes memory.
 pub struct Memory {
     pub total_bytes: u64,
@@ -351,11 +374,33 @@ pub fn memory(broker: &Broker) -> Memory {
 
 /// Open channels.
 pub fn channels(broker: &Broker) -> Vec<Channel> {
+    identified_channels(broker).into_iter().map(|(_, channel)| channel).collect()
+}
+
+/// Open channels, each with its connection.
+pub fn identified_channels(broker: &Broker) -> Vec<(ConnectionId, Channel)> {
     let mut channels = Vec::new();
     broker.connections().look_at_all(|info| {
-        channels.extend(info.channels.iter().map(|seen| view_channel(info, seen)));
+        let of_connection = info.channels.iter();
+        channels.extend(of_connection.map(|seen| (info.id, view_channel(broker, info, seen))));
     });
     channels
+}
+
+/// A channel by name, and its connection.
+pub fn channel(broker: &Broker, name: &str) -> Option<(ConnectionId, Channel)> {
+    let (connection, number) = name.strip_suffix(')')?.rsplit_once(" (")?;
+    let number: u16 = number.parse().ok()?;
+    let mut found = None;
+    broker.connections().look_at_all(|info| {
+        if found.is_none()
+            && info.name() == connection
+            && let Some(seen) = info.channels.iter().find(|seen| seen.number == number)
+        {
+            found = Some((info.id, view_channel(broker, info, seen)));
+        }
+    });
+    found
 }
 
 /// Consumers.
@@ -631,6 +676,41 @@ fn message_stats(counters: Counters, rates: &[f64; QUEUE_FIGURES]) -> MessageSta
     }
 }
 
+fn channel_stats(counters: ChannelCounters, rates: &[f64; CHANNEL_FIGURES]) -> MessageStats {
+    let rate = |figures: &[usize]| Rate::new(figures.iter().map(|figure| rates[*figure]).sum());
+    MessageStats {
+        publish: counters.published,
+        publish_details: rate(&[CHANNEL.publish]),
+        confirm: counters.confirmed,
+        confirm_details: rate(&[CHANNEL.confirm]),
+        return_unroutable: counters.returned,
+        return_unroutable_details: rate(&[CHANNEL.return_unroutable]),
+        drop_unroutable: counters.dropped,
+        drop_unroutable_details: rate(&[CHANNEL.drop_unroutable]),
+        deliver: counters.delivered,
+        deliver_details: rate(&[CHANNEL.deliver]),
+        deliver_no_ack: counters.delivered_no_ack,
+        deliver_no_ack_details: rate(&[CHANNEL.deliver_no_ack]),
+        get: counters.got,
+        get_details: rate(&[CHANNEL.get]),
+        get_no_ack: counters.got_no_ack,
+        get_no_ack_details: rate(&[CHANNEL.get_no_ack]),
+        get_empty: counters.got_nothing,
+        get_empty_details: rate(&[CHANNEL.get_empty]),
+        deliver_get: counters.delivered + counters.delivered_no_ack + counters.got + counters.got_no_ack,
+        deliver_get_details: rate(&[
+            CHANNEL.deliver,
+            CHANNEL.deliver_no_ack,
+            CHANNEL.get,
+            CHANNEL.get_no_ack,
+        ]),
+        redeliver: counters.redelivered,
+        redeliver_details: rate(&[CHANNEL.redeliver]),
+        ack: counters.acked,
+        ack_details: rate(&[CHANNEL.ack]),
+    }
+}
+
 fn view_exchange(
     broker: &Broker,
     vhost: &broker::Vhost,
@@ -640,6 +720,13 @@ fn view_exchange(
     // Only delayed exchanges have a uid.
     let delayed = (definition.uid != 0).then(|| broker.delayed_exchange(definition.uid)).flatten();
     let (publish_in, publish_out) = vhost.flows().of_exchange(&definition.name);
+    let rates = broker.history().exchange_rates(vhost.name(), &definition.name);
+    let message_stats = ExchangeStats {
+        publish_in,
+        publish_in_details: Rate::new(rates[EXCHANGE.publish_in]),
+        publish_out,
+        publish_out_details: Rate::new(rates[EXCHANGE.publish_out]),
+    };
     Exchange {
         messages_delayed: delayed.map(|exchange| exchange.held().messages),
         name: definition.name.clone(),
@@ -655,7 +742,7 @@ fn view_exchange(
             "" => "rmq-internal".to_owned(),
             user => user.to_owned(),
         },
-        message_stats: Some(ExchangeStats { publish_in, publish_out, ..ExchangeStats::default() }),
+        message_stats: Some(message_stats),
     }
 }
 
@@ -735,7 +822,8 @@ fn view_connection(broker: &Broker, info: &ConnectionInfo) -> Connection {
     }
 }
 
-fn view_channel(info: &ConnectionInfo, seen: &ChannelInfo) -> Channel {
+fn view_channel(broker: &Broker, info: &ConnectionInfo, seen: &ChannelInfo) -> Channel {
+    let rates = broker.history().channel_rates(info.id, seen.number);
     Channel {
         name: channel_name(info, seen.number),
         number: seen.number,
@@ -754,6 +842,7 @@ fn view_channel(info: &ConnectionInfo, seen: &ChannelInfo) -> Channel {
         messages_unconfirmed: narrow(seen.messages_unconfirmed),
         messages_uncommitted: narrow(seen.messages_uncommitted as u64),
         acks_uncommitted: narrow(seen.acks_uncommitted as u64),
+        message_stats: channel_stats(seen.counters, &rates),
         ..Channel::default()
     }
 }

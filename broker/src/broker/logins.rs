@@ -25,6 +25,7 @@ use tracing::{error, warn};
 
 use super::Broker;
 use crate::admin::LoginRefused;
+use crate::metrics::LoginSource;
 use crate::outbox::{Notice, Outbox};
 use crate::runtime;
 
@@ -110,7 +111,12 @@ impl Broker {
         let broker = self.clone();
         let check = async move {
             let name = credentials.user.clone();
-            let result = match broker.check_login(credentials, peer).await {
+            let checked = broker.check_login(credentials, peer).await;
+            if checked.as_ref().err() != Some(&LoginRefused::Busy) {
+                let source = LoginSource::new(peer, &name, "amqp091");
+                broker.metrics.login_sources.lock().note(source, checked.is_ok());
+            }
+            let result = match checked {
                 Ok(_) => Ok(name),
                 // The handshake began before the wait did, so its time is over, too.
                 Err(LoginRefused::Busy) => return,

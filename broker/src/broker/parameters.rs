@@ -8,6 +8,7 @@ use leveret_core::parameters::ParameterError;
 use leveret_core::policy::{Policy, PolicyKind, Proposal};
 use leveret_core::session::host::Ticket;
 use leveret_core::vhosts::{VhostLimits, VhostsError};
+use leveret_protocol::admin::Arguments;
 use serde_json::Value as Json;
 
 use super::Broker;
@@ -61,6 +62,14 @@ impl Broker {
             value: parameter.value.clone(),
         }));
         all
+    }
+
+    /// What operators say of the cluster, in the global parameter of that name.
+    pub fn cluster_tags(&self) -> Arguments {
+        match self.parameters.read().global(CLUSTER_TAGS) {
+            Some(Json::Object(tags)) => tags.clone(),
+            _ => Arguments::default(),
+        }
     }
 
     /// Sets a component's parameter in a vhost.
@@ -163,5 +172,6 @@ impl From<Fault> for NotSet {
     }
 }
 
+const CLUSTER_TAGS: &str = "cluster_tags";
 const VHOST_LIMITS: &str = "vhost-limits";
 const LIMITS: &str = "limits";

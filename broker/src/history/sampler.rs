@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use leveret_core::session::channel::ChannelInfo;
 use tokio::time::MissedTickBehavior;
 use tracing::error;
 
-use super::{CONNECTION_FIGURES, QUEUE_FIGURES, Sample, TOTAL_FIGURES};
+use super::{CHANNEL_FIGURES, ExchangeKey, Objects, QUEUE_FIGURES, Sample, TOTAL_FIGURES};
 use crate::admin::state::Sums;
 use crate::broker::Broker;
 use crate::clock;
@@ -46,6 +47,45 @@ pub const CONNECTION: ConnectionFigures = ConnectionFigures { read_bytes: 0, wri
 pub struct ConnectionFigures {
     pub read_bytes: usize,
     pub written_bytes: usize,
+}
+
+/// Where each figure of an exchange is: published to it, routed by it to queues.
+pub const EXCHANGE: ExchangeFigures = ExchangeFigures { publish_in: 0, publish_out: 1 };
+
+/// See [`EXCHANGE`].
+pub struct ExchangeFigures {
+    pub publish_in: usize,
+    pub publish_out: usize,
+}
+
+/// Where each figure of a channel is.
+pub const CHANNEL: ChannelFigures = ChannelFigures {
+    publish: 0,
+    confirm: 1,
+    return_unroutable: 2,
+    drop_unroutable: 3,
+    deliver: 4,
+    deliver_no_ack: 5,
+    get: 6,
+    get_no_ack: 7,
+    get_empty: 8,
+    redeliver: 9,
+    ack: 10,
+};
+
+/// See [`CHANNEL`].
+pub struct ChannelFigures {
+    pub publish: usize,
+    pub confirm: usize,
+    pub return_unroutable: usize,
+    pub drop_unroutable: usize,
+    pub deliver: usize,
+    pub deliver_no_ack: usize,
+    pub get: usize,
+    pub get_no_ack: usize,
+    pub get_empty: usize,
+    pub redeliver: usize,
+    pub ack: usize,
 }
 
 /// Where each figure of the broker is.
@@ -149,12 +189,43 @@ fn note_totals(broker: &Broker) {
 fn note_objects(broker: &Broker) {
     let cells = broker.all_vhosts().into_iter().flat_map(|vhost| vhost.queues());
     // Looked at before the history is locked: nobody waits for it behind a queue.
-    let queues: Vec<_> = cells.map(|cell| (cell.uid(), queue_figures(&cell))).collect();
-    let mut connections: Vec<(_, [u64; CONNECTION_FIGURES])> = Vec::new();
+    let mut seen = Objects {
+        queues: cells.map(|cell| (cell.uid(), queue_figures(&cell))).collect(),
+        ..Objects::default()
+    };
+    for vhost in broker.all_vhosts() {
+        vhost.flows().look_at_all(|exchange, flow| {
+            let key = ExchangeKey { vhost: vhost.name().clone(), exchange: exchange.into() };
+            seen.exchanges.push((key, [flow.published, flow.routed]));
+        });
+    }
     broker.connections().look_at_all(|info| {
-        connections.push((info.id, [info.traffic.read_bytes, info.traffic.written_bytes]));
+        seen.connections.push((info.id, [info.traffic.read_bytes, info.traffic.written_bytes]));
+        let channels = info.channels.iter();
+        seen.channels.extend(channels.map(|channel| ((info.id, channel.number), channel_figures(channel))));
     });
-    broker.history().note_objects(clock::now_ms(), queues.into_iter(), connections.into_iter());
+    broker.history().note_objects(clock::now_ms(), seen);
+}
+
+fn channel_figures(channel: &ChannelInfo) -> [u64; CHANNEL_FIGURES] {
+    let counters = channel.counters;
+    let mut figures = [0; CHANNEL_FIGURES];
+    for (figure, value) in [
+        (CHANNEL.publish, counters.published),
+        (CHANNEL.confirm, counters.confirmed),
+        (CHANNEL.return_unroutable, counters.returned),
+        (CHANNEL.drop_unroutable, counters.dropped),
+        (CHANNEL.deliver, counters.delivered),
+        (CHANNEL.deliver_no_ack, counters.delivered_no_ack),
+        (CHANNEL.get, counters.got),
+        (CHANNEL.get_no_ack, counters.got_no_ack),
+        (CHANNEL.get_empty, counters.got_nothing),
+        (CHANNEL.redeliver, counters.redelivered),
+        (CHANNEL.ack, counters.acked),
+    ] {
+        figures[figure] = value;
+    }
+    figures
 }
 
 fn queue_figures(cell: &QueueCell) -> [u64; QUEUE_FIGURES] {

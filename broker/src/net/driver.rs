@@ -138,6 +138,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Notice::AckTimedOut { key, timeout_ms } => {
                     self.session.ack_timed_out(key, timeout_ms, &mut self.host);
                 }
+                Notice::CloseChannel { channel, text } => {
+                    self.session.close_channel(channel, &text, &mut self.host);
+                }
+                Notice::EndConsumer { channel, consumer_tag } => {
+                    self.session.end_consumer(channel, &consumer_tag, &mut self.host);
+                }
                 Notice::Close(text) => self.session.close(ReplyCode::ConnectionForced, &text, &mut self.host),
                 Notice::Blocked(reason) => self.session.blocked(reason),
                 Notice::Authenticated(result) => {

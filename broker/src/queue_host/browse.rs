@@ -39,6 +39,8 @@ pub struct Seen {
     pub delivery_count: u32,
     /// Milliseconds since the epoch, 0 for never.
     pub expires_at_ms: u64,
+    /// When a returned message that waits is ready again, in milliseconds since the epoch; 0 for one that does not wait.
+    pub ready_at_ms: u64,
     /// Who holds it, if it was delivered.
     pub holder: Option<Holder>,
 }
@@ -158,6 +160,32 @@ impl QueueCell {
         Ok(Look { seen, next })
     }
 
+    /// Returned messages that wait before they are ready again, from a moment, lane and position on, in that order.
+    pub fn look_at_waiting(&self, from: (u64, u8, u64)) -> Result<Look<(u64, u8, u64)>, StoreFailed> {
+        let state = self.state.lock();
+        let after = state.pending.last;
+        let waiting: Vec<((u64, u8, u64), Entry)> = state
+            .machine
+            .waiting_from(from)
+            .take(LOOK_MESSAGES)
+            .map(|(key, entry)| (key, entry.clone()))
+            .collect();
+        drop(state);
+        let next = waiting.last().map(|((at_ms, lane, position), _)| (*at_ms, *lane, position + 1));
+        let mut seen = Vec::with_capacity(waiting.len());
+        // Bodies are read by lane, in rising positions.
+        for run in waiting.chunk_by(|((_, lane, a), _), ((_, other, b), _)| lane == other && a < b) {
+            let lane = run[0].0.1;
+            let entries = run.iter().map(|(_, entry)| entry.clone()).collect();
+            for found in self.with_bodies(lane, entries, after)? {
+                let at = run.binary_search_by_key(&found.place.position, |((_, _, position), _)| *position);
+                let ready_at_ms = at.map_or(0, |at| run[at].0.0);
+                seen.push(Seen { ready_at_ms, ..found });
+            }
+        }
+        Ok(Look { seen, next })
+    }
+
     /// Takes ready messages of a lane out of the queue, given as rising positions with the sizes of their bodies, as they
     /// were when somebody looked. Those that are not there any more are passed over. What becomes of them is said with
     /// [`QueueCell::settle_stored`] or [`QueueCell::give_back`].
@@ -207,6 +235,7 @@ impl QueueCell {
                 redelivered: entry.redelivered,
                 delivery_count: entry.delivery_count,
                 expires_at_ms: entry.expires_at_ms,
+                ready_at_ms: 0,
                 holder: None,
             })
         });
@@ -233,6 +262,7 @@ impl QueueCell {
                 delivery_count: in_memory.map_or(loaded.returns, |entry| entry.delivery_count),
                 expires_at_ms: loaded.expires_at_ms,
                 message: loaded.message,
+                ready_at_ms: 0,
                 holder: None,
             })
         });

@@ -750,6 +750,11 @@ impl Machine {
         self.outstanding.iter_from(id)
     }
 
+    /// Returned messages that wait before they are ready again, from a moment, lane and position on, in that order.
+    pub fn waiting_from(&self, from: (u64, u8, u64)) -> impl Iterator<Item = ((u64, u8, u64), &Entry)> {
+        self.waiting.range(from..).map(|(key, entry)| (*key, entry))
+    }
+
     /// Ready messages that are in memory, by lane and in order.
     pub fn ready_in_memory(&self) -> impl Iterator<Item = (u8, &Entry)> {
         self.lanes

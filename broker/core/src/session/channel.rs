@@ -54,6 +54,21 @@ pub(super) struct Channel<Q> {
     gets: ConsumerKey,
     /// The direct reply-to consumer.
     replies: Option<Replies>,
+    /// What happened here, as far as it does not follow from the fields above.
+    counts: Counts,
+}
+
+/// Counters of a channel that do not follow from its delivery tags.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    published: u64,
+    returned: u64,
+    dropped: u64,
+    delivered_no_ack: u64,
+    got: u64,
+    got_no_ack: u64,
+    got_nothing: u64,
+    redelivered: u64,
 }
 
 /// A consumer without a queue, which replies reach at an address of its own.
@@ -96,6 +111,25 @@ pub struct ChannelInfo {
     pub transactional: bool,
     /// The channel was closed for a fault and the client has not answered yet.
     pub closing: bool,
+    pub counters: ChannelCounters,
+}
+
+/// What happened on a channel since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChannelCounters {
+    pub published: u64,
+    pub confirmed: u64,
+    /// Unroutable: sent back, or dropped.
+    pub returned: u64,
+    pub dropped: u64,
+    pub delivered: u64,
+    pub delivered_no_ack: u64,
+    pub got: u64,
+    pub got_no_ack: u64,
+    /// Gets that found an empty queue.
+    pub got_nothing: u64,
+    pub redelivered: u64,
+    pub acked: u64,
 }
 
 impl<Q: Clone + PartialEq> Channel<Q> {
@@ -115,6 +149,7 @@ impl<Q: Clone + PartialEq> Channel<Q> {
             global_prefetch_count: 0,
             gets: consumer_key(serial, GETS_SLOT, number),
             replies: None,
+            counts: Counts::default(),
         }
     }
 
@@ -153,6 +188,7 @@ impl<Q: Clone + PartialEq> Channel<Q> {
             }
         };
         self.route(sequence, message, flags.mandatory, link)?;
+        self.counts.published += 1;
         if let Mode::Confirm(confirms) = &mut self.mode {
             confirms.published();
         }
@@ -169,11 +205,13 @@ impl<Q: Clone + PartialEq> Channel<Q> {
         link: &mut Link<'_, H>,
     ) -> Result<(), Fault> {
         if !mandatory {
-            link.host.publish(self.number, sequence, message)?;
+            let routed = link.host.publish(self.number, sequence, message)?;
+            self.counts.dropped += u64::from(routed == Routed::No);
             return Ok(());
         }
         if link.host.publish(self.number, sequence, message.clone())? == Routed::No {
             link.host.returned();
+            self.counts.returned += 1;
             let reply = Method::BasicReturn {
                 reply_code: ReplyCode::NoRoute.code(),
                 reply_text: ReplyCode::NoRoute.name(),
@@ -251,7 +289,10 @@ impl<Q: Clone + PartialEq> Channel<Q> {
         };
         self.last_tag += 1;
         encode_delivery(self.number, &consumer.tag, self.last_tag, delivery, frame_max, output.buffer());
-        if !consumer.no_ack {
+        self.counts.redelivered += u64::from(delivery.redelivered);
+        if consumer.no_ack {
+            self.counts.delivered_no_ack += 1;
+        } else {
             self.outstanding.push(self.last_tag, slot, delivery.id);
             self.sources.delivered(slot);
         }
@@ -265,6 +306,7 @@ impl<Q: Clone + PartialEq> Channel<Q> {
             return false;
         };
         self.last_tag += 1;
+        self.counts.delivered_no_ack += 1;
         encode_delivery(self.number, &replies.tag, self.last_tag, delivery, frame_max, output.buffer());
         true
     }
@@ -285,6 +327,12 @@ impl<Q: Clone + PartialEq> Channel<Q> {
             self.replies = None;
             host.cancel_replies(self.number);
         }
+    }
+
+    /// True when a consumer here has this tag.
+    pub(super) fn has_consumer(&self, consumer_tag: &str) -> bool {
+        self.consumers.contains_key(consumer_tag)
+            || self.replies.as_ref().is_some_and(|replies| *replies.tag == *consumer_tag)
     }
 
     /// Queue and key of the consumer with this tag.
@@ -434,6 +482,7 @@ impl<Q: Clone + PartialEq> Channel<Q> {
         for publish in publishes {
             sequence += 1;
             self.route(Some(sequence), publish.message, publish.mandatory, link)?;
+            self.counts.published += 1;
         }
         for (entry, outcome) in settles {
             self.sources.settle(entry, outcome, self.number, link.host);
@@ -490,6 +539,37 @@ impl<Q: Clone + PartialEq> Channel<Q> {
             confirm: matches!(self.mode, Mode::Confirm(_)),
             transactional: tx.is_some(),
             closing: self.closing,
+            counters: self.counters(),
+        }
+    }
+
+    fn counters(&self) -> ChannelCounters {
+        let Counts {
+            published,
+            returned,
+            dropped,
+            delivered_no_ack,
+            got,
+            got_no_ack,
+            got_nothing,
+            redelivered,
+        } = self.counts;
+        ChannelCounters {
+            published,
+            confirmed: match &self.mode {
+                Mode::Confirm(confirms) => confirms.answered(),
+                _ => 0,
+            },
+            returned,
+            dropped,
+            // Every delivery has a tag of its own, by whichever way it went.
+            delivered: self.last_tag - delivered_no_ack - got - got_no_ack,
+            delivered_no_ack,
+            got,
+            got_no_ack,
+            got_nothing,
+            redelivered,
+            acked: self.sources.acked(),
         }
     }
 
@@ -620,11 +700,16 @@ impl<Q: Clone + PartialEq> Channel<Q> {
         let queue = self.queue_or_last(queue)?;
         let (handle, got) = link.host.get(self.number, self.gets, &queue, no_ack)?;
         let Some(got) = got else {
+            self.counts.got_nothing += 1;
             self.reply(&Method::BasicGetEmpty {}, Ticket::default(), false, link);
             return Ok(());
         };
         self.last_tag += 1;
-        if !no_ack {
+        self.counts.redelivered += u64::from(got.redelivered);
+        if no_ack {
+            self.counts.got_no_ack += 1;
+        } else {
+            self.counts.got += 1;
             let Some(slot) = self.sources.get_slot(&handle, self.gets) else {
                 let text = "deliveries from too many queues are outstanding";
                 return Err(Fault::connection(ReplyCode::ResourceError, text));

@@ -84,6 +84,11 @@ impl Confirms {
         ack_run(run, channel, out);
     }
 
+    /// How many publishes were answered.
+    pub(super) fn answered(&self) -> u64 {
+        self.published - self.unconfirmed()
+    }
+
     /// How many publishes were not answered yet.
     pub(super) fn unconfirmed(&self) -> u64 {
         let pending: u64 = self.pending.iter().map(|pending| pending.last - pending.first + 1).sum();

@@ -233,6 +233,30 @@ impl<H: Host> Connection<H> {
         }
     }
 
+    /// An operator ends a channel. The specification has no code for that; the client sees the one of a message held too
+    /// long, which is also the broker's own decision.
+    pub fn close_channel(&mut self, number: u16, text: &str, host: &mut H) {
+        let is_open = self.channels.get(&number).is_some_and(|channel| !channel.closing);
+        if self.phase == Phase::Running && is_open {
+            let fault = Fault::precondition_failed(text.to_owned());
+            self.fail_channel(number, Failure::of_none(fault), host);
+        }
+    }
+
+    /// An operator ends a consumer. What it holds stays with its channel.
+    pub fn end_consumer(&mut self, number: u16, consumer_tag: &str, host: &mut H) {
+        let is_there = |channel: &Channel<H::Queue>| !channel.closing && channel.has_consumer(consumer_tag);
+        if self.phase != Phase::Running
+            || !self.channels.get(&number).is_some_and(|channel| is_there(channel))
+        {
+            return;
+        }
+        self.cancel(number, consumer_tag, true, host);
+        if self.shared.capabilities.consumer_cancel_notify {
+            Method::BasicCancel { consumer_tag, no_wait: true }.encode(number, self.output.buffer());
+        }
+    }
+
     /// The store has synced up to `durable`: publishes are confirmed and held replies let go.
     pub fn durable_advanced(&mut self, durable: Ticket) {
         if durable <= self.durable {

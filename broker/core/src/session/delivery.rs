@@ -159,11 +159,13 @@ pub(super) struct Sources<Q> {
     settling: Vec<u32>,
     /// Slots that belong to `basic.get`.
     gets: Vec<u32>,
+    /// Acks that queues were told of.
+    acked: u64,
 }
 
 impl<Q: Clone + PartialEq> Sources<Q> {
     pub(super) fn new() -> Sources<Q> {
-        Sources { slots: Vec::new(), free: Vec::new(), settling: Vec::new(), gets: Vec::new() }
+        Sources { slots: Vec::new(), free: Vec::new(), settling: Vec::new(), gets: Vec::new(), acked: 0 }
     }
 
     /// The slot that the next source will take; `None` when the channel has as many as it may.
@@ -218,6 +220,11 @@ impl<Q: Clone + PartialEq> Sources<Q> {
         self.slots.get(slot as usize)?.as_ref()
     }
 
+    /// How many deliveries were acknowledged.
+    pub(super) fn acked(&self) -> u64 {
+        self.acked
+    }
+
     /// Whether something that came by `key` is not settled.
     pub(super) fn holds(&self, key: ConsumerKey) -> bool {
         self.slots.iter().flatten().any(|source| source.key == key && source.unacked > 0)
@@ -255,7 +262,7 @@ impl<Q: Clone + PartialEq> Sources<Q> {
         if source.ranges.is_empty() {
             self.settling.push(entry.slot);
         } else if source.outcome != outcome {
-            source.flush(channel, host);
+            self.acked += source.flush(channel, host);
         }
         source.outcome = outcome;
         let DeliveryId(id) = entry.id;
@@ -273,7 +280,7 @@ impl<Q: Clone + PartialEq> Sources<Q> {
     pub(super) fn flush<H: Host<Queue = Q>>(&mut self, channel: u16, host: &mut H) {
         while let Some(slot) = self.settling.pop() {
             if let Some(Some(source)) = self.slots.get_mut(slot as usize) {
-                source.flush(channel, host);
+                self.acked += source.flush(channel, host);
             }
             self.release(slot);
         }
@@ -292,15 +299,17 @@ impl<Q: Clone + PartialEq> Sources<Q> {
 }
 
 impl<Q: Clone + PartialEq> Source<Q> {
-    fn flush<H: Host<Queue = Q>>(&mut self, channel: u16, host: &mut H) {
+    /// Returns how many acks there were.
+    fn flush<H: Host<Queue = Q>>(&mut self, channel: u16, host: &mut H) -> u64 {
         if !self.sorted {
             self.ranges.sort_unstable_by_key(|range| range.start);
             self.sorted = true;
         }
         if !self.ranges.is_empty() {
             host.settle(channel, &self.queue, self.key, self.outcome, &self.ranges);
-            self.ranges.clear();
         }
+        let settled: u64 = self.ranges.drain(..).map(|range| range.end - range.start).sum();
+        if self.outcome == Settle::Ack { settled } else { 0 }
     }
 }
 

@@ -37,7 +37,7 @@ pub struct ErrorBody {
 
 /// One page of a list, when a page was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "{T}Page"))]
 pub struct Page<T> {
     /// Items left by the filter, over all pages.
     pub filtered_count: usize,
@@ -179,6 +179,8 @@ pub struct Overview {
     /// The version of RabbitMQ that tools may take this broker for.
     pub rabbitmq_version: String,
     pub cluster_name: String,
+    /// What the global parameter `cluster_tags` says.
+    pub cluster_tags: Arguments,
     pub node: String,
     pub exchange_types: Vec<NamedFeature>,
     pub message_stats: MessageStats,

@@ -271,6 +271,17 @@ pub struct AuthAttempts {
     pub auth_attempts_succeeded: u64,
 }
 
+/// Logins from one source since start.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct AuthAttemptsBySource {
+    pub remote_address: String,
+    pub username: String,
+    #[serde(flatten)]
+    pub attempts: AuthAttempts,
+}
+
 /// A table from JSON: whole numbers become 64-bit integers, text becomes long strings. Numbers beyond 64 bits, nulls and
 /// names longer than the protocol allows are refused.
 pub fn table_of(arguments: &Arguments) -> Result<Table, String> {

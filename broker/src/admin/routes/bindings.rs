@@ -131,7 +131,7 @@ async fn bind(
         arguments: arguments.as_raw(),
     };
     let mut actor = Actor::new(&broker, &visitor, &vhost)?;
-    let ticket = actor.host().bind(binding)?;
+    let ticket = actor.host().bind(binding).map_err(ApiError::of_declaration)?;
     drop(actor);
     broker.await_durable(ticket).await?;
     let table = arguments.as_raw().to_table().unwrap_or_default();
@@ -161,7 +161,7 @@ async fn unbind(
 ) -> Result<StatusCode, ApiError> {
     let found = find(&broker, &vhost, &source, &destination, &key, kind)?;
     let mut actor = Actor::new(&broker, &visitor, &vhost)?;
-    let ticket = actor.host().unbind(found.as_binding())?;
+    let ticket = actor.host().unbind(found.as_binding()).map_err(ApiError::of_declaration)?;
     drop(actor);
     broker.await_durable(ticket).await?;
     Ok(StatusCode::NO_CONTENT)

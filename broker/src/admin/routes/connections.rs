@@ -3,10 +3,11 @@
 use axum::http::HeaderMap;
 use leveret_core::queue::ConnectionId;
 use leveret_protocol::admin::{Channel, Connection};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::admin::ages::{Ages, Field, add_samples};
+use crate::admin::list::Extended;
 use crate::admin::state;
 use crate::history::CONNECTION;
 use crate::outbox::Notice;
@@ -14,8 +15,8 @@ use crate::outbox::Notice;
 pub(super) fn routes() -> Vec<Route> {
     vec![
         get("/api/connections", Who::Management, "Open connections.", list)
-            .query(PAGED)
-            .gives::<Vec<Connection>>(),
+            .query(PAGED_WITH_AGES)
+            .lists::<Connection>(),
         get(
             "/api/connections/{connection}",
             Who::Management,
@@ -40,7 +41,7 @@ pub(super) fn routes() -> Vec<Route> {
         .gives::<Vec<Channel>>(),
         get("/api/connections/username/{user}", Who::Management, "Open connections of a user.", of_user)
             .query(PAGED)
-            .gives::<Vec<Connection>>(),
+            .lists::<Connection>(),
         delete(
             "/api/connections/username/{user}",
             Who::Management,
@@ -50,13 +51,31 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn list(State(broker): State<Arc<Broker>>, visitor: Visitor, query: ListQuery) -> Answer {
+async fn list(State(broker): State<Arc<Broker>>, visitor: Visitor, ages: Ages, query: ListQuery) -> Answer {
     answer(broker, move |broker| {
-        let mut connections = state::connections(broker);
-        connections.retain(|connection| visitor.sees_user(&connection.user));
-        query.respond(connections)
+        let mut connections = state::identified_connections(broker);
+        connections.retain(|(_, connection)| visitor.sees_user(&connection.user));
+        if !ages.any_in(&query, connections.len()) {
+            return query.respond(connections.into_iter().map(|(_, connection)| connection).collect());
+        }
+        query.respond_lazily(
+            connections,
+            |(_, connection)| (connection.vhost.as_str(), connection.name.as_str()),
+            |_, _| None,
+            |(id, connection)| {
+                let json = with_past(broker, *id, connection, &ages);
+                Some(Extended { json, item: connection.clone() })
+            },
+        )
     })
     .await
+}
+
+/// A connection with the samples that were asked for.
+fn with_past(broker: &Broker, id: ConnectionId, connection: &Connection, ages: &Ages) -> Json {
+    let mut shown = json!(connection);
+    add_samples(&mut shown, BYTES, broker.history().connection(id).as_ref(), ages.data_rates);
+    shown
 }
 
 async fn one(
@@ -71,10 +90,7 @@ async fn one(
         if !ages.any() {
             return query.respond_one(&found);
         }
-        let mut shown = json!(found);
-        let past = broker.history().connection(id);
-        add_samples(&mut shown, BYTES, past.as_ref(), ages.data_rates);
-        query.respond_one(&shown)
+        query.respond_one(&with_past(broker, id, &found, &ages))
     })
     .await
 }
@@ -135,12 +151,16 @@ async fn close_of_user(
 }
 
 /// What the client is told, cut to what AMQP carries.
-fn reason(headers: &HeaderMap) -> String {
+pub(super) fn reason(headers: &HeaderMap) -> String {
     let given = headers.get("x-reason").and_then(|reason| reason.to_str().ok());
     given.unwrap_or("Closed via management plugin").chars().take(200).collect()
 }
 
-fn find(broker: &Broker, visitor: &Visitor, name: &str) -> Result<(ConnectionId, Connection), ApiError> {
+pub(super) fn find(
+    broker: &Broker,
+    visitor: &Visitor,
+    name: &str,
+) -> Result<(ConnectionId, Connection), ApiError> {
     let found = state::connection(broker, name).ok_or_else(|| ApiError::not_found("Not Found"))?;
     if !visitor.sees_user(&found.1.user) {
         return Err(ApiError::not_authorised("User not authorised to access object"));
@@ -148,7 +168,8 @@ fn find(broker: &Broker, visitor: &Visitor, name: &str) -> Result<(ConnectionId,
     Ok(found)
 }
 
-fn must_own(visitor: &Visitor, user: &str) -> Result<(), ApiError> {
+/// Only one's own, or for administrators anybody's.
+pub(super) fn must_own(visitor: &Visitor, user: &str) -> Result<(), ApiError> {
     if visitor.user().tags().is_administrator() || visitor.user().name() == user {
         return Ok(());
     }

@@ -16,7 +16,13 @@ pub(super) fn routes() -> Vec<Route> {
             .query(DOWNLOAD)
             .gives::<Definitions>()
     };
-    let imports = |path| post(path, Who::Administrator, IMPORT, import).query(DRY_RUN).takes::<Definitions>();
+    let imports = |path| {
+        post(path, Who::Administrator, IMPORT, import)
+            .query(DRY_RUN)
+            .takes::<Definitions>()
+            .gives::<Differences>()
+            .or_nothing()
+    };
     vec![
         exports("/api/definitions"),
         imports("/api/definitions"),
@@ -38,7 +44,9 @@ pub(super) fn routes() -> Vec<Route> {
             import_vhost,
         )
         .query(DRY_RUN)
-        .takes::<Definitions>(),
+        .takes::<Definitions>()
+        .gives::<Differences>()
+        .or_nothing(),
     ]
 }
 

@@ -25,7 +25,7 @@ pub(super) fn routes() -> Vec<Route> {
             ("vhost", "Only what is in this vhost."),
             ("max_rate", "Updates a second at most: 1 if not given, and not more than that."),
         ])
-        .gives::<EventData>(),
+        .streams::<EventData>(),
     ]
 }
 

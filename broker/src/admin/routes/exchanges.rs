@@ -1,32 +1,28 @@
 //! Exchanges.
 
-use axum::Json;
 use leveret_core::fault::Fault;
 use leveret_core::message::Message;
 use leveret_core::session::check_properties;
 use leveret_core::session::host::{ExchangeDeclare, Host, Receipts, Routed};
 use leveret_protocol::admin::requests::{DeclareExchange, Publish, Published};
 use leveret_protocol::admin::{Binding, Exchange};
+use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::admin::actor::{Actor, encoded_arguments};
+use crate::admin::ages::{Ages, Field, add_samples};
+use crate::admin::list::Extended;
 use crate::admin::{message, state};
+use crate::history::EXCHANGE;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/exchanges", Who::Management, "Exchanges.", in_every_vhost!(state::exchanges))
-            .query(PAGED)
-            .gives::<Vec<Exchange>>(),
-        get(
-            "/api/exchanges/{vhost}",
-            Who::SeesVhost,
-            "Exchanges of one vhost.",
-            in_one_vhost!(state::exchanges),
-        )
-        .query(PAGED)
-        .gives::<Vec<Exchange>>(),
+        get("/api/exchanges", Who::Management, "Exchanges.", list).query(PAGED_WITH_AGES).lists::<Exchange>(),
+        get("/api/exchanges/{vhost}", Who::SeesVhost, "Exchanges of one vhost.", list_of_vhost)
+            .query(PAGED_WITH_AGES)
+            .lists::<Exchange>(),
         get("/api/exchanges/{vhost}/{exchange}", Who::SeesVhost, "One exchange.", one)
-            .query(ONE)
+            .query(WITH_AGES)
             .gives::<Exchange>(),
         put(
             "/api/exchanges/{vhost}/{exchange}",
@@ -69,15 +65,58 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
+async fn list(State(broker): State<Arc<Broker>>, visitor: Visitor, ages: Ages, query: ListQuery) -> Answer {
+    answer(broker, move |broker| {
+        respond(broker, visible(&visitor, state::exchanges(broker, None)), &query, &ages)
+    })
+    .await
+}
+
+async fn list_of_vhost(
+    State(broker): State<Arc<Broker>>,
+    InPath(vhost): InPath<String>,
+    ages: Ages,
+    query: ListQuery,
+) -> Answer {
+    answer(broker, move |broker| respond(broker, state::exchanges(broker, Some(&vhost)), &query, &ages)).await
+}
+
+fn respond(broker: &Broker, exchanges: Vec<Exchange>, query: &ListQuery, ages: &Ages) -> Answer {
+    if !ages.any_in(query, exchanges.len()) {
+        return query.respond(exchanges);
+    }
+    query.respond_lazily(
+        exchanges,
+        |exchange| (exchange.vhost.as_str(), exchange.name.as_str()),
+        |_, _| None,
+        |exchange| Some(Extended { json: with_past(broker, exchange, ages), item: exchange.clone() }),
+    )
+}
+
+/// An exchange with the samples that were asked for.
+fn with_past(broker: &Broker, exchange: &Exchange, ages: &Ages) -> Json {
+    let mut shown = json!(exchange);
+    let past = broker.history().exchange(&exchange.vhost, &exchange.name);
+    add_samples(&mut shown["message_stats"], MESSAGES, past.as_ref(), ages.msg_rates);
+    shown
+}
+
+const MESSAGES: &[Field] =
+    &[("publish_in", &[EXCHANGE.publish_in]), ("publish_out", &[EXCHANGE.publish_out])];
+
 async fn one(
     State(broker): State<Arc<Broker>>,
     InPath((vhost, exchange)): InPath<(String, String)>,
+    ages: Ages,
     query: ListQuery,
 ) -> Answer {
     answer(broker, move |broker| {
         let found = state::exchange(broker, &vhost, exchange_name(&exchange))
             .ok_or_else(|| ApiError::not_found(format!("no exchange '{exchange}' in vhost '{vhost}'")))?;
-        query.respond_one(&found)
+        if !ages.any() {
+            return query.respond_one(&found);
+        }
+        query.respond_one(&with_past(broker, &found, &ages))
     })
     .await
 }
@@ -100,7 +139,9 @@ async fn declare(
         internal: wanted.internal,
         arguments: arguments.as_raw(),
     };
-    let ticket = Actor::new(&broker, &visitor, &vhost)?.host().exchange_declare(declare)?;
+    let mut actor = Actor::new(&broker, &visitor, &vhost)?;
+    let ticket = actor.host().exchange_declare(declare).map_err(ApiError::of_declaration)?;
+    drop(actor);
     broker.await_durable(ticket).await?;
     Ok(created(is_new))
 }
@@ -115,7 +156,8 @@ async fn remove(
         return Err(ApiError::not_found("Not Found"));
     }
     let mut actor = Actor::new(&broker, &visitor, &vhost)?;
-    let ticket = actor.host().exchange_delete(exchange_name(&exchange), conditions.if_unused)?;
+    let deleted = actor.host().exchange_delete(exchange_name(&exchange), conditions.if_unused);
+    let ticket = deleted.map_err(ApiError::of_declaration)?;
     drop(actor);
     broker.await_durable(ticket).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -156,7 +198,7 @@ async fn publish(
         return Err(ApiError::bad_request("rejected Unable to publish message. Check queue limits."));
     }
     broker.await_durable(receipts.after).await?;
-    Ok(Json(Published { routed: routed == Routed::Yes }).into_response())
+    Ok(axum::Json(Published { routed: routed == Routed::Yes }).into_response())
 }
 
 async fn bindings_from(

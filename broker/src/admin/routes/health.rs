@@ -11,59 +11,59 @@ use crate::admin::state;
 use crate::net::tls;
 
 pub(super) fn routes() -> Vec<Route> {
-    let check = |path, summary| get(path, Who::Management, summary, ok).gives::<HealthCheck>();
+    let check = |path, summary| get(path, Who::Management, summary, ok).checks::<HealthCheck>();
     vec![
         get("/api/health/checks/alarms", Who::Management, "Fails while memory or disk is short.", alarms)
-            .gives::<HealthCheck>(),
+            .checks::<HealthCheck>(),
         get(
             "/api/health/checks/local-alarms",
             Who::Management,
             "Fails while memory or disk is short.",
             alarms,
         )
-        .gives::<HealthCheck>(),
+        .checks::<HealthCheck>(),
         get(
             "/api/health/checks/is-in-service",
             Who::Anyone,
             "Fails while the broker starts or stops. For load balancers: without a login.",
             is_in_service,
         )
-        .gives::<HealthCheck>(),
+        .checks::<HealthCheck>(),
         get(
             "/api/health/checks/ready-to-serve-clients",
             Who::Anyone,
             "Fails while the broker starts or stops. For load balancers: without a login.",
             is_in_service,
         )
-        .gives::<HealthCheck>(),
+        .checks::<HealthCheck>(),
         get(
             "/api/health/checks/below-node-connection-limit",
             Who::Anyone,
             "Fails when no further connection could be taken.",
             below_connection_limit,
         )
-        .gives::<HealthCheck>(),
+        .checks::<HealthCheck>(),
         get(
             "/api/health/checks/certificate-expiration/{within}/{unit}",
             Who::Management,
             "Fails when the certificate expires within that many `days`, `weeks`, `months` or `years`.",
             certificate_expiration,
         )
-        .gives::<HealthCheck>(),
+        .checks::<HealthCheck>(),
         get(
             "/api/health/checks/port-listener/{port}",
             Who::Management,
             "Fails when nothing listens on the port.",
             port_listener,
         )
-        .gives::<HealthCheck>(),
+        .checks::<HealthCheck>(),
         get(
             "/api/health/checks/protocol-listener/{protocols}",
             Who::Management,
             "Fails when one of the protocols, with commas between, has no listener.",
             protocol_listener,
         )
-        .gives::<HealthCheck>(),
+        .checks::<HealthCheck>(),
         check("/api/health/checks/virtual-hosts", "All vhosts run: never fails."),
         check(
             "/api/health/checks/node-is-quorum-critical",
@@ -93,25 +93,25 @@ pub(super) fn routes() -> Vec<Route> {
             "Every queue has its one leader: never fails.",
             ok,
         )
-        .gives::<HealthCheck>(),
+        .checks::<HealthCheck>(),
         get(
             "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}/pattern/{pattern}",
             Who::SeesVhost,
             "Every queue has its one leader: never fails.",
             ok,
         )
-        .gives::<HealthCheck>(),
+        .checks::<HealthCheck>(),
         get(
             "/api/aliveness-test/{vhost}",
             Who::SeesVhost,
             "The vhost is there. Nothing is published: see the other checks.",
             ok,
         )
-        .gives::<HealthCheck>(),
+        .checks::<HealthCheck>(),
         get("/api/healthchecks/node", Who::Management, "Fails while memory or disk is short.", alarms)
-            .gives::<HealthCheck>(),
+            .checks::<HealthCheck>(),
         get("/api/healthchecks/node/{node}", Who::Management, "Fails while memory or disk is short.", alarms)
-            .gives::<HealthCheck>(),
+            .checks::<HealthCheck>(),
     ]
 }
 

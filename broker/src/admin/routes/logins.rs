@@ -3,7 +3,7 @@
 use axum::Json;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use leveret_protocol::admin::requests::AuthAttempts;
+use leveret_protocol::admin::requests::{AuthAttempts, AuthAttemptsBySource};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -16,14 +16,20 @@ pub(super) fn routes() -> Vec<Route> {
         post("/api/login", Who::Management, "Checks a login, and does nothing more.", log_in).gives::<String>(),
         get("/api/auth/attempts/{node}", Who::Monitor, "Logins since start, by protocol.", attempts)
             .gives::<Vec<AuthAttempts>>(),
-        delete("/api/auth/attempts/{node}", Who::Administrator, "Counts logins from zero again.", forget),
+        delete("/api/auth/attempts/{node}", Who::Administrator, "Counts logins from zero again, by protocol and by source.", forget),
         get(
             "/api/auth/attempts/{node}/source",
             Who::Monitor,
-            "Logins by where they came from, which is not kept: none.",
+            "Logins since start by address, user and protocol, the latest first. The last thousand of these are kept.",
             by_source,
         )
-        .gives::<Vec<Value>>(),
+        .gives::<Vec<AuthAttemptsBySource>>(),
+        delete(
+            "/api/auth/attempts/{node}/source",
+            Who::Administrator,
+            "Counts logins from zero again, by protocol and by source.",
+            forget,
+        ),
         get(
             "/api/auth/hash_password/{password}",
             Who::Administrator,
@@ -48,9 +54,9 @@ async fn attempts(State(broker): State<Arc<Broker>>, InPath(node): InPath<String
     Ok(Json(state::auth_attempts(&broker)).into_response())
 }
 
-async fn by_source(InPath(node): InPath<String>) -> Answer {
+async fn by_source(State(broker): State<Arc<Broker>>, InPath(node): InPath<String>) -> Answer {
     must_be_here(&node)?;
-    Ok(Json(json!([])).into_response())
+    Ok(Json(state::auth_attempts_by_source(&broker)).into_response())
 }
 
 async fn forget(

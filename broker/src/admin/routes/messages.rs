@@ -51,7 +51,11 @@ pub(super) fn routes() -> Vec<Route> {
 const PEEK: &[(&str, &str)] = &[
     ("cursor", "Where to go on: `next` of the page before."),
     ("limit", "Messages on a page, 50 if not given, 500 at most."),
-    ("state", "`ready`, which are those that nobody holds, or `unacked`."),
+    (
+        "state",
+        "`ready`, which are those that nobody holds and that wait for nothing, `unacked`, or `delayed`, which were returned \
+         and wait for their next try.",
+    ),
     ("payload_max", "Bytes of each body, 4096 if not given."),
     ("filter", "Only messages that fit: a `MessageFilter` as JSON."),
 ];
@@ -124,9 +128,7 @@ async fn peek(
         let page = match wanted {
             MessageState::Ready => peek.ready(cursor)?,
             MessageState::Unacked => peek.unacked(cursor)?,
-            MessageState::Delayed => {
-                return Err(ApiError::bad_request("delayed messages are found at their exchange"));
-            }
+            MessageState::Delayed => peek.waiting(cursor)?,
         };
         Ok(axum::Json(page).into_response())
     })
@@ -175,6 +177,22 @@ impl Peek<'_> {
         self.page(MessageState::Unacked, begin, look, behind, |id| id.to_string())
     }
 
+    /// Those that were returned and wait for their next try.
+    fn waiting(&self, cursor: Option<&str>) -> Result<MessagePage, ApiError> {
+        let parse = |cursor: &str| {
+            let mut parts = cursor.splitn(3, '.');
+            let mut next = || parts.next().ok_or_else(bad_cursor);
+            let (at_ms, lane, position) = (next()?, next()?, next()?);
+            let number = |text: &str| text.parse::<u64>().map_err(|_| bad_cursor());
+            let lane: u8 = lane.parse().map_err(|_| bad_cursor())?;
+            Ok::<_, ApiError>((number(at_ms)?, lane, number(position)?))
+        };
+        let begin = cursor.map_or(Ok((0, 0, 0)), parse)?;
+        let behind = |seen: &Seen| (seen.ready_at_ms, seen.place.lane, seen.place.position + 1);
+        let write = |(at_ms, lane, position)| format!("{at_ms}.{lane}.{position}");
+        self.page(MessageState::Delayed, begin, |from| self.cell.look_at_waiting(from), behind, write)
+    }
+
     /// Looks until the page is full, nothing is left, or it has looked for long enough.
     fn page<C>(
         &self,
@@ -216,7 +234,7 @@ impl Peek<'_> {
     }
 
     fn view(&self, seen: Seen, state: MessageState) -> QueuedMessage {
-        let Seen { place, message, redelivered, delivery_count, expires_at_ms, holder } = seen;
+        let Seen { place, message, redelivered, delivery_count, expires_at_ms, ready_at_ms, holder } = seen;
         let body = message.body();
         let shown = beginning(body, self.payload_max);
         let (payload, payload_encoding) = message::encode(shown, PayloadEncoding::Auto);
@@ -234,7 +252,7 @@ impl Peek<'_> {
             redelivered,
             delivery_count: delivery_count.into(),
             expires_at: Some(expires_at_ms).filter(|at| *at > 0),
-            due_at: None,
+            due_at: Some(ready_at_ms).filter(|at| *at > 0),
             deaths: deaths(&message),
             holder: holder.map(|holder| Holder {
                 consumer_tag: holder.consumer_tag.to_string(),

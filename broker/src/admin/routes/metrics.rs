@@ -6,13 +6,15 @@ use crate::admin::{metrics, state};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/metrics", Who::Anyone, "Figures for Prometheus: totals, which name nobody.", totals),
+        get("/metrics", Who::Anyone, "Figures for Prometheus: totals, which name nobody.", totals)
+            .gives_text(TEXT),
         get(
             "/metrics/per-object",
             Who::Monitor,
             "Figures for Prometheus: totals, and of each queue, connection and channel.",
             per_object,
-        ),
+        )
+        .gives_text(TEXT),
         get(
             "/metrics/detailed",
             Who::Monitor,
@@ -22,7 +24,8 @@ pub(super) fn routes() -> Vec<Route> {
         .query(&[
             ("family", "A family such as `queue_coarse_metrics`; may be given several times."),
             ("vhost", "Only objects of this vhost; may be given several times."),
-        ]),
+        ])
+        .gives_text(TEXT),
     ]
 }
 
@@ -101,3 +104,6 @@ fn objects(broker: &Broker, families: &[Family], vhosts: &[String]) -> Objects {
 fn text(text: String) -> Response {
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
+
+/// Prometheus' text format.
+const TEXT: &str = "text/plain";

@@ -268,6 +268,17 @@ const LIST: &[(&str, &str)] = &[
     ("columns", "Only these fields, with commas between."),
 ];
 
+/// The list of nodes.
+const LIST_WITH_AGES: &[(&str, &str)] = &[
+    ("name", "Only items whose name contains this text, in any case."),
+    ("use_regex", "`true` takes `name` for a regular expression."),
+    ("sort", "The field to order by; fields of fields with dots between."),
+    ("sort_reverse", "`true` orders the other way round."),
+    ("columns", "Only these fields, with commas between."),
+    ("node_stats_age", "How far back samples of what a node uses go, in seconds."),
+    ("node_stats_incr", "How far those samples are apart, in seconds."),
+];
+
 /// What lists understand that come in pages.
 const PAGED: &[(&str, &str)] = &[
     ("page", "The page to answer with, from 1; without it the answer is a plain list."),
@@ -278,6 +289,28 @@ const PAGED: &[(&str, &str)] = &[
     ("sort_reverse", "`true` orders the other way round."),
     ("columns", "Only these fields, with commas between."),
     ("disable_stats", "`true` leaves figures out."),
+];
+
+/// What lists in pages understand whose items have a past. Samples are in pages, and in lists of 500 at most.
+const PAGED_WITH_AGES: &[(&str, &str)] = &[
+    ("page", "The page to answer with, from 1; without it the answer is a plain list."),
+    ("page_size", "Items on a page, 100 if not given, 500 at most."),
+    ("name", "Only items whose name contains this text, in any case."),
+    ("use_regex", "`true` takes `name` for a regular expression."),
+    ("sort", "The field to order by; fields of fields with dots between."),
+    ("sort_reverse", "`true` orders the other way round."),
+    ("columns", "Only these fields, with commas between."),
+    ("disable_stats", "`true` leaves figures out."),
+    ("enable_queue_totals", "`true` leaves how full queues are nevertheless."),
+    (
+        "lengths_age",
+        "How far back samples of lengths go, in seconds. Only in pages and in lists of up to 500.",
+    ),
+    ("lengths_incr", "How far samples of lengths are apart, in seconds."),
+    ("msg_rates_age", "How far back samples of what happens to messages go, in seconds."),
+    ("msg_rates_incr", "How far those samples are apart, in seconds."),
+    ("data_rates_age", "How far back samples of bytes sent and received go, in seconds."),
+    ("data_rates_incr", "How far those samples are apart, in seconds."),
 ];
 
 /// What single objects with a past understand.

@@ -6,12 +6,15 @@ use serde_json::json;
 
 use super::*;
 use crate::admin::ages::{Ages, Field, add_samples};
+use crate::admin::list::Extended;
 use crate::admin::state;
 use crate::history::TOTAL;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/nodes", Who::Monitor, "The nodes of the cluster.", list).query(LIST).gives::<Vec<Node>>(),
+        get("/api/nodes", Who::Monitor, "The nodes of the cluster.", list)
+            .query(LIST_WITH_AGES)
+            .gives::<Vec<Node>>(),
         get("/api/nodes/{node}", Who::Monitor, "One node.", one).query(WITH_AGES).gives::<Node>(),
         get("/api/nodes/{node}/memory", Who::Monitor, "What takes memory, in bytes.", memory)
             .gives::<serde_json::Value>(),
@@ -76,8 +79,24 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn list(State(broker): State<Arc<Broker>>, query: ListQuery) -> Answer {
-    answer(broker, move |broker| query.respond(state::nodes(broker))).await
+async fn list(State(broker): State<Arc<Broker>>, ages: Ages, query: ListQuery) -> Answer {
+    answer(broker, move |broker| {
+        let nodes = state::nodes(broker);
+        if !ages.any() {
+            return query.respond(nodes);
+        }
+        let extended = |item: Node| Extended { json: with_past(broker, &item, &ages), item };
+        query.respond(nodes.into_iter().map(extended).collect())
+    })
+    .await
+}
+
+/// A node with the samples that were asked for.
+fn with_past(broker: &Broker, node: &Node, ages: &Ages) -> serde_json::Value {
+    let mut shown = json!(node);
+    let past = broker.history().totals(ages.oldest_s());
+    add_samples(&mut shown, USED, past.as_ref(), ages.node_stats);
+    shown
 }
 
 async fn one(
@@ -91,10 +110,7 @@ async fn one(
         if !ages.any() {
             return query.respond_one(&found);
         }
-        let mut shown = json!(found);
-        let past = broker.history().totals(ages.oldest_s());
-        add_samples(&mut shown, USED, past.as_ref(), ages.node_stats);
-        query.respond_one(&shown)
+        query.respond_one(&with_past(broker, &found, &ages))
     })
     .await
 }

@@ -1,26 +1,30 @@
 //! Queues.
 
+use leveret_core::fault::Fault;
 use leveret_core::session::host::{ConsumerKey, Got, Host, QueueDeclare, Settle};
 use leveret_protocol::admin::requests::{AckMode, DeclareQueue, GetMessages, GotMessage, QueueAction};
 use leveret_protocol::admin::{Binding, Queue};
-use serde_json::json;
+use leveret_protocol::reply_code::ReplyCode;
+use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::admin::actor::{Actor, encoded_arguments};
 use crate::admin::ages::{Ages, Field, add_samples};
+use crate::admin::list::Extended;
 use crate::admin::{message, state};
 use crate::history::QUEUE;
 use crate::queue_host::QueueCell;
+use crate::store::QueueUid;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/queues", Who::Management, "Queues.", list).query(PAGED).gives::<Vec<Queue>>(),
+        get("/api/queues", Who::Management, "Queues.", list).query(PAGED_WITH_AGES).lists::<Queue>(),
         get("/api/queues/detailed", Who::Management, "Queues, as `/api/queues` lists them.", list)
-            .query(PAGED)
-            .gives::<Vec<Queue>>(),
+            .query(PAGED_WITH_AGES)
+            .lists::<Queue>(),
         get("/api/queues/{vhost}", Who::SeesVhost, "Queues of one vhost.", list_of_vhost)
-            .query(PAGED)
-            .gives::<Vec<Queue>>(),
+            .query(PAGED_WITH_AGES)
+            .lists::<Queue>(),
         get("/api/queues/{vhost}/{queue}", Who::SeesVhost, "One queue, with its consumers.", one)
             .query(WITH_AGES)
             .gives::<Queue>(),
@@ -73,16 +77,16 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn list(State(broker): State<Arc<Broker>>, visitor: Visitor, query: ListQuery) -> Answer {
+async fn list(State(broker): State<Arc<Broker>>, visitor: Visitor, ages: Ages, query: ListQuery) -> Answer {
     answer(broker, move |broker| {
-        if !query.is_paged() {
+        if !query.is_paged() && !ages.any() {
             return query.respond(visible(&visitor, state::queues(broker, None)));
         }
         let mut cells = state::queue_cells(broker, None);
         if !visitor.sees_everything() {
             cells.retain(|cell| visitor.sees_vhost(cell.vhost()));
         }
-        page(broker, cells, &query)
+        page(broker, cells, &query, &ages)
     })
     .await
 }
@@ -90,24 +94,40 @@ async fn list(State(broker): State<Arc<Broker>>, visitor: Visitor, query: ListQu
 async fn list_of_vhost(
     State(broker): State<Arc<Broker>>,
     InPath(vhost): InPath<String>,
+    ages: Ages,
     query: ListQuery,
 ) -> Answer {
     answer(broker, move |broker| {
-        if !query.is_paged() {
+        if !query.is_paged() && !ages.any() {
             return query.respond(state::queues(broker, Some(&vhost)));
         }
-        page(broker, state::queue_cells(broker, Some(&vhost)), &query)
+        page(broker, state::queue_cells(broker, Some(&vhost)), &query, &ages)
     })
     .await
 }
 
-fn page(broker: &Broker, cells: Vec<Arc<QueueCell>>, query: &ListQuery) -> Answer {
-    query.respond_lazily(
-        cells,
-        |cell| (cell.vhost(), cell.name()),
-        |cell, path| state::queue_figure(broker, cell, path),
-        |cell| state::queue_of(broker, cell),
-    )
+fn page(broker: &Broker, cells: Vec<Arc<QueueCell>>, query: &ListQuery, ages: &Ages) -> Answer {
+    fn key(cell: &Arc<QueueCell>) -> (&str, &str) {
+        (cell.vhost(), cell.name())
+    }
+    let figure = |cell: &Arc<QueueCell>, path: &str| state::queue_figure(broker, cell, path);
+    if !ages.any_in(query, cells.len()) {
+        return query.respond_lazily(cells, key, figure, |cell| state::queue_of(broker, cell));
+    }
+    query.respond_lazily(cells, key, figure, |cell| {
+        let item = state::queue_of(broker, cell)?;
+        let json = with_past(broker, cell.uid(), &item, ages);
+        Some(Extended { item, json })
+    })
+}
+
+/// A queue with the samples that were asked for.
+fn with_past(broker: &Broker, uid: QueueUid, queue: &Queue, ages: &Ages) -> Json {
+    let mut shown = json!(queue);
+    let past = broker.history().queue(uid);
+    add_samples(&mut shown, LENGTHS, past.as_ref(), ages.lengths);
+    add_samples(&mut shown["message_stats"], MESSAGES, past.as_ref(), ages.msg_rates);
+    shown
 }
 
 async fn one(
@@ -122,12 +142,8 @@ async fn one(
         if !ages.any() {
             return query.respond_one(&found);
         }
-        let mut shown = json!(found);
-        let cell = broker.vhost(&vhost).and_then(|vhost| Some(vhost.topology().queue(&queue)?.1.clone()));
-        let past = cell.and_then(|cell| broker.history().queue(cell.uid()));
-        add_samples(&mut shown, LENGTHS, past.as_ref(), ages.lengths);
-        add_samples(&mut shown["message_stats"], MESSAGES, past.as_ref(), ages.msg_rates);
-        query.respond_one(&shown)
+        let cell = super::messages::cell(broker, &vhost, &queue)?;
+        query.respond_one(&with_past(broker, cell.uid(), &found, &ages))
     })
     .await
 }
@@ -165,7 +181,9 @@ async fn declare(
         auto_delete: wanted.auto_delete,
         arguments: arguments.as_raw(),
     };
-    let declared = Actor::new(&broker, &visitor, &vhost)?.host().queue_declare(declare)?;
+    let mut actor = Actor::new(&broker, &visitor, &vhost)?;
+    let declared = actor.host().queue_declare(declare).map_err(ApiError::of_declaration)?;
+    drop(actor);
     broker.await_durable(declared.after).await?;
     Ok(created(is_new))
 }
@@ -180,7 +198,8 @@ async fn remove(
         return Err(ApiError::not_found("Not Found"));
     }
     let mut actor = Actor::new(&broker, &visitor, &vhost)?;
-    let (_, ticket) = actor.host().queue_delete(&queue, conditions.if_unused, conditions.if_empty)?;
+    let deleted = actor.host().queue_delete(&queue, conditions.if_unused, conditions.if_empty);
+    let (_, ticket) = deleted.map_err(ApiError::of_declaration)?;
     drop(actor);
     broker.await_durable(ticket).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -211,18 +230,19 @@ async fn fetch(
             return Err(ApiError::not_found("Not Found"));
         }
         let mut actor = Actor::new(broker, &visitor, &vhost)?;
-        let messages = get_messages(actor.host(), &queue, &wanted)?;
+        // As a channel would be told, for this RabbitMQ does through one.
+        let refused = |fault: Fault| match fault.code {
+            ReplyCode::AccessRefused => ApiError::not_authorised(fault.to_string()),
+            _ => fault.into(),
+        };
+        let messages = get_messages(actor.host(), &queue, &wanted).map_err(refused)?;
         Ok(axum::Json(messages).into_response())
     })
     .await
 }
 
 /// All are taken before any is given back: otherwise the first would come again.
-fn get_messages(
-    host: &mut impl Host,
-    queue: &str,
-    wanted: &GetMessages,
-) -> Result<Vec<GotMessage>, ApiError> {
+fn get_messages(host: &mut impl Host, queue: &str, wanted: &GetMessages) -> Result<Vec<GotMessage>, Fault> {
     host.channel_opened(CHANNEL)?;
     let no_ack = wanted.ackmode == AckMode::AckRequeueFalse;
     let truncate = wanted.truncate.map(|bytes| usize::try_from(bytes).unwrap_or(0));
@@ -275,7 +295,12 @@ async fn purge(
     visitor: Visitor,
     InPath((vhost, queue)): InPath<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    let (_, ticket) = Actor::new(&broker, &visitor, &vhost)?.host().queue_purge(&queue)?;
+    if state::queue(&broker, &vhost, &queue).is_none() {
+        return Err(ApiError::not_found("Not Found"));
+    }
+    let mut actor = Actor::new(&broker, &visitor, &vhost)?;
+    let (_, ticket) = actor.host().queue_purge(&queue).map_err(ApiError::of_declaration)?;
+    drop(actor);
     broker.await_durable(ticket).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -10,9 +10,11 @@ use crate::admin::openapi;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/openapi.json", Who::Anyone, "This API as an OpenAPI document.", document),
-        get("/api", Who::Anyone, "The routes of this API, as a page to read.", page),
-        get("/api/index.html", Who::Anyone, "The routes of this API, as a page to read.", page),
+        get("/api/openapi.json", Who::Anyone, "This API as an OpenAPI document.", document)
+            .gives::<serde_json::Value>(),
+        get("/api", Who::Anyone, "The routes of this API, as a page to read.", page).gives_text("text/html"),
+        get("/api/index.html", Who::Anyone, "The routes of this API, as a page to read.", page)
+            .gives_text("text/html"),
     ]
 }
 

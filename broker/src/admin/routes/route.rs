@@ -14,7 +14,8 @@ use axum::http::{Method, header, request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use leveret_protocol::admin::Page;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::admin::audited::{self, Refusal};
 use crate::admin::error::ApiError;
@@ -33,8 +34,14 @@ pub struct Route {
     pub query: &'static [(&'static str, &'static str)],
     /// The JSON of the request's body.
     pub takes: Option<SchemaOf>,
-    /// The JSON of the answer.
+    /// What the answer is.
     pub gives: Option<SchemaOf>,
+    /// The answer's type of content; other types than JSON have no schema, unless events do.
+    pub media: &'static str,
+    /// It may also have nothing to answer with.
+    pub may_be_empty: bool,
+    /// The JSON of an answer that something is not well.
+    pub warns: Option<SchemaOf>,
     handler: MethodRouter<Arc<Broker>>,
 }
 
@@ -103,7 +110,19 @@ impl Route {
         summary: &'static str,
         handler: MethodRouter<Arc<Broker>>,
     ) -> Route {
-        Route { method, path, who, summary, query: &[], takes: None, gives: None, handler }
+        Route {
+            method,
+            path,
+            who,
+            summary,
+            query: &[],
+            takes: None,
+            gives: None,
+            media: "application/json",
+            may_be_empty: false,
+            warns: None,
+            handler,
+        }
     }
 
     /// Says what may stand behind the question mark.
@@ -121,6 +140,38 @@ impl Route {
     /// Says what the answer's body is.
     pub fn gives<T: JsonSchema>(mut self) -> Route {
         self.gives = Some(|generator| generator.subschema_for::<T>());
+        self
+    }
+
+    /// Says that the answer is no JSON but of this type.
+    pub fn gives_text(mut self, media: &'static str) -> Route {
+        self.media = media;
+        self
+    }
+
+    /// Says that the answer is a stream of events, each with this as its data.
+    pub fn streams<T: JsonSchema>(self) -> Route {
+        self.gives::<T>().gives_text("text/event-stream")
+    }
+
+    /// Says that the request may be done with nothing to answer.
+    pub fn or_nothing(mut self) -> Route {
+        self.may_be_empty = true;
+        self
+    }
+
+    /// Says that the answer is the outcome of a check, with status 503 where it fails.
+    pub fn checks<T: JsonSchema>(mut self) -> Route {
+        self.warns = Some(|generator| generator.subschema_for::<T>());
+        self.gives::<T>()
+    }
+
+    /// Says that the answer is a list, or a page of it where a page is asked for.
+    pub fn lists<T: JsonSchema>(mut self) -> Route {
+        self.gives = Some(|generator| {
+            let (list, page) = (generator.subschema_for::<Vec<T>>(), generator.subschema_for::<Page<T>>());
+            json_schema!({"anyOf": [list, page]})
+        });
         self
     }
 

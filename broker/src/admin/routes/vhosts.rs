@@ -11,7 +11,7 @@ use crate::definitions::merged_vhost;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/vhosts", Who::Management, "Vhosts.", list).query(PAGED).gives::<Vec<Vhost>>(),
+        get("/api/vhosts", Who::Management, "Vhosts.", list).query(PAGED).lists::<Vhost>(),
         get("/api/vhosts/{vhost}", Who::SeesVhost, "One vhost.", one).query(ONE).gives::<Vhost>(),
         put(
             "/api/vhosts/{vhost}",
@@ -57,10 +57,10 @@ pub(super) fn routes() -> Vec<Route> {
         .gives::<Vec<TopicPermission>>(),
         get("/api/vhosts/{vhost}/connections", Who::SeesVhost, "Open connections to a vhost.", connections)
             .query(PAGED)
-            .gives::<Vec<Connection>>(),
+            .lists::<Connection>(),
         get("/api/vhosts/{vhost}/channels", Who::SeesVhost, "Open channels to a vhost.", channels)
             .query(PAGED)
-            .gives::<Vec<Channel>>(),
+            .lists::<Channel>(),
     ]
 }
 

@@ -204,7 +204,7 @@ impl<H: Host> Connection<H> {
     }
 
     /// Ends a consumer. What its queue handed over before goes out ahead of the answer.
-    fn cancel(&mut self, number: u16, consumer_tag: &str, no_wait: bool, host: &mut H) {
+    pub(super) fn cancel(&mut self, number: u16, consumer_tag: &str, no_wait: bool, host: &mut H) {
         let found = self.channels.get(&number).and_then(|channel| channel.consumer(consumer_tag));
         if let Some((queue, key)) = found {
             host.cancel(queue, key);

@@ -506,3 +506,53 @@ fn a_message_held_too_long_ends_its_channel() {
     client.connection.ack_timed_out(consumer, 1000, &mut client.host);
     assert!(client.received().is_empty(), "it is closed already");
 }
+
+#[test]
+fn an_operator_ends_a_consumer_or_a_channel() {
+    let mut client = Client::on_channel();
+    let consumer = client.consume("q", "c", false);
+    client.deliver(consumer, [10]);
+    client.received();
+    client.connection.end_consumer(1, "none", &mut client.host);
+    client.connection.end_consumer(2, "c", &mut client.host);
+    assert!(client.received().is_empty(), "there is no such consumer");
+    client.connection.end_consumer(1, "c", &mut client.host);
+    assert_eq!(client.received(), [r#"1 BasicCancel { consumer_tag: "c", no_wait: true }"#]);
+    assert_eq!(client.asked(), ["cancel q consumer 0"]);
+    client.deliver(consumer, [11]);
+    assert!(client.received().is_empty());
+    client.send(1, ack(1, false));
+    assert_eq!(client.asked(), ["settle 1 q Ack [10..11]"], "what it held is its channel's");
+
+    client.connection.close_channel(2, "enough", &mut client.host);
+    assert!(client.received().is_empty(), "there is no such channel");
+    client.connection.close_channel(1, "enough", &mut client.host);
+    assert_eq!(
+        client.received(),
+        [
+            r#"1 ChannelClose { reply_code: 406, reply_text: "PRECONDITION_FAILED - enough", class_id: 0, method_id: 0 }"#
+        ]
+    );
+    client.connection.close_channel(1, "enough", &mut client.host);
+    assert!(client.received().is_empty(), "it is closed already");
+}
+
+#[test]
+fn a_channel_counts_what_happens_on_it() {
+    let mut client = Client::on_channel();
+    let acks = client.consume("q", "a", false);
+    let no_acks = client.consume("q", "n", true);
+    client.deliver(acks, [10, 11, 12]);
+    client.deliver(no_acks, [13]);
+    client.send(1, ack(2, true));
+    client.send(1, Method::BasicReject { delivery_tag: 3, requeue: true });
+    client.host.ready.push_back(got(20, 0));
+    client.host.ready.push_back(got(21, 0));
+    client.send(1, Method::BasicGet { queue: "q", no_ack: false });
+    client.send(1, Method::BasicGet { queue: "q", no_ack: true });
+    client.send(1, Method::BasicGet { queue: "q", no_ack: true });
+    let counters = client.connection.channels().next().expect("open").counters;
+    assert_eq!((counters.delivered, counters.delivered_no_ack), (3, 1));
+    assert_eq!((counters.got, counters.got_no_ack, counters.got_nothing), (1, 1, 1));
+    assert_eq!((counters.acked, counters.redelivered), (2, 2));
+}

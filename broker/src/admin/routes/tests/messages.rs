@@ -434,3 +434,27 @@ async fn a_paused_queue_takes_messages_in_and_gives_none_out() {
         Some(3)
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_wait_for_their_next_try_are_seen_as_delayed() {
+    let server = Server::start().await;
+    let cell = server.declare("q", json!({"x-retry-delay": "1h"})).await;
+    fill(&cell, 0..5, 8);
+    let path = "/api/queues/%2F/q/get";
+    let request = json!({"count": 3, "ackmode": "reject_requeue_true", "encoding": "auto"});
+    let taken = server.post(path, "root", request).await;
+    assert_eq!(taken.json.as_array().map(Vec::len), Some(3), "{taken:?}");
+    for pages in ["limit=500", "limit=1"] {
+        let waiting = server.peek("q", &format!("state=delayed&payload_max=8&{pages}")).await;
+        let bodies: Vec<&str> =
+            waiting.iter().map(|item| item["payload"].as_str().expect("text").trim()).collect();
+        assert_eq!(bodies, ["0", "1", "2"], "{pages}");
+        for item in &waiting {
+            assert_eq!((&item["state"], &item["delivery_count"]), (&json!("delayed"), &json!(1)), "{item}");
+            assert!(item["due_at"].as_u64().is_some_and(|due_at| due_at > crate::clock::now_ms()), "{item}");
+        }
+    }
+    assert_eq!(server.bodies("q").await, numbers(3..5), "the others are ready");
+    let broken = server.get("/api/queues/%2F/q/messages?state=delayed&cursor=1.x", "root").await;
+    broken.refused(400, "bad_request", "the cursor is none that a page gave");
+}

@@ -1,5 +1,7 @@
 //! Users, permissions, vhosts and what else administrators do.
 
+use std::path::Path;
+
 use super::*;
 
 #[tokio::test]
@@ -148,8 +150,25 @@ async fn logins_are_counted_by_protocol() {
         attempts[1],
         json!({"protocol": "http", "auth_attempts": 4, "auth_attempts_failed": 1, "auth_attempts_succeeded": 3})
     );
+    let sources = server.get(&format!("{path}/source"), "root").await.json;
+    let seen: Vec<(&str, &Value)> = sources
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|source| (source["username"].as_str().expect("text"), &source["auth_attempts_failed"]))
+        .collect();
+    assert_eq!(
+        seen,
+        [("root", &json!(0)), ("unknown", &json!(1)), ("nobody", &json!(0))],
+        "the latest first"
+    );
+    assert_eq!(
+        (&sources[1]["remote_address"], &sources[1]["protocol"]),
+        (&json!("127.0.0.1"), &json!("http"))
+    );
     server.delete(&path, "root").await.is(204);
     assert_eq!(server.get(&path, "root").await.json[1]["auth_attempts"], 1);
+    assert_eq!(server.get(&format!("{path}/source"), "root").await.json[0]["auth_attempts"], 2);
     let hash =
         server.get("/api/auth/hash_password/pw", "root").await.json["ok"].as_str().expect("text").to_owned();
     server.put("/api/users/ada", "root", json!({"password_hash": hash, "tags": "management"})).await.is(201);
@@ -212,6 +231,20 @@ async fn what_one_node_has_nothing_of_is_empty_and_not_missing() {
     );
     assert_eq!(server.get("/api/nodes/other", "root").await.status, 404);
     assert_eq!(server.get("/api/version", "").await.json, env!("CARGO_PKG_VERSION"));
+}
+
+/// With `LEVERET_UPDATE_GOLDEN=1` the file is written anew; its difference tells what a change means for those who use the
+/// API.
+#[test]
+fn the_document_of_the_api_is_the_one_that_was_looked_at() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/openapi.json");
+    let now = format!("{:#}\n", crate::admin::openapi::document(&table()));
+    if std::env::var_os("LEVERET_UPDATE_GOLDEN").is_some_and(|value| value == "1") {
+        std::fs::write(&file, &now).expect("the file can be written");
+    }
+    let golden = std::fs::read_to_string(&file).expect("the file is there");
+    let differs = golden.lines().zip(now.lines()).position(|(golden, now)| golden != now);
+    assert!(golden == now, "from line {:?}: if it is meant, run this with LEVERET_UPDATE_GOLDEN=1", differs);
 }
 
 #[tokio::test]

@@ -146,8 +146,7 @@ async fn limits_are_set_in_force_and_lifted() {
     server.put("/api/vhost-limits/dev/max-queues", "root", json!({"value": 1})).await.is(204);
     server.put("/api/queues/dev/a", "root", json!({})).await.is(201);
     let answer = server.put("/api/queues/dev/b", "root", json!({})).await;
-    let reason =
-        "406 PRECONDITION_FAILED - cannot declare queue 'b': queue limit in vhost 'dev' (1) is reached";
+    let reason = "cannot declare queue 'b': queue limit in vhost 'dev' (1) is reached";
     answer.refused(400, "bad_request", reason);
     let expected = json!([{"vhost": "dev", "value": {"max-queues": 1}}]);
     assert_eq!(server.get("/api/vhost-limits/dev", "dev").await.json, expected);
