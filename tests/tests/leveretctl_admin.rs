@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use leveret_tests::{TestBroker, leveretctl_binary};
+use leveret_protocol::method::Method;
+use leveret_tests::{RawClient, TestBroker, leveretctl_binary};
 use serde_json::Value;
 
 /// Runs commands against one broker.
@@ -179,9 +180,72 @@ fn the_broker_is_looked_at_from_all_sides() {
     assert_eq!(screen.lines().filter(|line| line.contains("busy")).count(), 2, "{screen}");
     assert!(shell.ok("vhosts list").contains('/'));
     assert_eq!(shell.json("connections list"), Value::Array(Vec::new()));
-    assert_eq!(shell.json("channels"), Value::Array(Vec::new()));
-    assert_eq!(shell.json("consumers"), Value::Array(Vec::new()));
+    assert_eq!(shell.json("channels list"), Value::Array(Vec::new()));
+    assert_eq!(shell.json("consumers list"), Value::Array(Vec::new()));
     assert!(shell.ok("completions bash").contains("leveretctl"));
+}
+
+#[test]
+fn consumers_and_channels_are_ended() {
+    let shell = Shell::start();
+    let mut client = RawClient::open(shell.broker.amqp()).expect("connects");
+    client.declare_queue("q", true).expect("declares");
+    client.consume("q", 5, false).expect("consumes");
+    shell.run("consumers cancel q none", "", 3);
+    shell.ok("consumers cancel q c");
+    let cancelled =
+        client.expect(1, |method| matches!(method, Method::BasicCancel { consumer_tag: "c", .. }));
+    cancelled.expect("the client is told");
+    let channels = shell.json("channels list");
+    let name = channels[0]["name"].as_str().expect("text").replace(' ', "_");
+    shell.ok(&format!("channels close {name} --reason enough"));
+    let is_close = |method: &Method<'_>| {
+        matches!(
+            method,
+            Method::ChannelClose { reply_code: 406, reply_text: "PRECONDITION_FAILED - enough", .. }
+        )
+    };
+    client.expect(1, is_close).expect("the client is told");
+    client.open_channel(2).expect("the connection is as it was");
+}
+
+#[test]
+fn messages_that_wait_for_their_next_try_are_shown() {
+    let shell = Shell::start();
+    shell.ok("queues declare q --argument x-retry-delay=1h");
+    shell.ok("publish --queue q --persistent hello");
+    let mut client = RawClient::open(shell.broker.amqp()).expect("connects");
+    client.consume("q", 1, false).expect("consumes");
+    client.expect(1, |method| matches!(method, Method::BasicDeliver { .. })).expect("a delivery");
+    client.send(1, &Method::BasicReject { delivery_tag: 1, requeue: true }).expect("rejects");
+    let waiting = leveret_tests::eventually(std::time::Duration::from_secs(20), || {
+        let waiting = shell.json("queues peek q --waiting");
+        (waiting.as_array().map(Vec::len) == Some(1)).then_some(waiting)
+    });
+    let waiting = waiting.expect("it waits");
+    assert_eq!((&waiting[0]["state"], &waiting[0]["delivery_count"]), (&"delayed".into(), &1.into()));
+    let table = shell.ok("queues peek q --waiting");
+    assert!(table.contains("hello") && table.contains("in "), "{table}");
+    assert_eq!(shell.json("queues peek q").as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn without_a_keyring_a_login_says_so() {
+    let shell = Shell::start();
+    shell.run("users put ada --tags monitoring", "secret\n", 0);
+    let nowhere = [("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent")];
+    let errors = |line: &str, input: &str, code: i32| {
+        let output = shell.output(line, input, &nowhere);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{line}: {errors}");
+        errors
+    };
+    assert!(errors("login --user ada", "secret\n", 1).contains("there is no keyring here"));
+    assert!(errors("logout --user ada", "", 1).contains("there is no keyring here"));
+    errors("login --user ada", "wrong\n", 5);
+    errors("login", "secret\n", 2);
+    let advice = errors("overview --user ada", "", 2);
+    assert!(advice.contains("no password for user 'ada'") && advice.contains("LEVERET_PASSWORD"), "{advice}");
 }
 
 #[test]
@@ -207,7 +271,16 @@ fn every_command_explains_itself() {
     for word in ["queues", "audit", "top", "completions", "Exit codes", "LEVERET_PASSWORD"] {
         assert!(help.contains(word), "{word} is not in\n{help}");
     }
-    for command in ["queues", "queues move", "policies set", "definitions import", "users put", "top"] {
+    for command in [
+        "queues",
+        "queues move",
+        "policies set",
+        "definitions import",
+        "users put",
+        "top",
+        "channels close",
+        "login",
+    ] {
         assert!(shell.ok(&format!("{command} --help")).contains("Usage"), "{command}");
     }
     assert!(shell.ok("queues --help").contains("Examples"));

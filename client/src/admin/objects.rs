@@ -285,6 +285,18 @@ impl Client {
         self.get(Path::new("channels").name(name)).await
     }
 
+    /// Closes a channel, by its name; its client is told the reason. RabbitMQ has only connections closed.
+    pub async fn close_channel(&self, name: &str, reason: &str) -> Result<()> {
+        self.delete_with_reason(Path::new("channels").name(name), reason).await
+    }
+
+    /// Cancels a consumer that a list has shown. RabbitMQ has only connections closed.
+    pub async fn cancel_consumer(&self, consumer: &Consumer) -> Result<()> {
+        let channel = &consumer.channel_details;
+        let path = Path::new("consumers").name(&consumer.queue.vhost).name(&channel.connection_name);
+        self.delete(path.name(&channel.number.to_string()).name(&consumer.consumer_tag)).await
+    }
+
     /// Consumers of one vhost, or of all.
     pub async fn consumers(&self, vhost: Option<&str>) -> Result<Vec<Consumer>> {
         self.get(Path::new("consumers").name_if(vhost)).await

@@ -83,10 +83,10 @@ pub enum Command {
     Bindings(admin::Group<admin::Bindings>),
     /// Connections: list, close
     Connections(admin::Group<admin::Connections>),
-    /// Open channels
-    Channels(admin::Single<admin::ListArguments>),
-    /// Consumers of the vhost
-    Consumers(admin::Single<admin::ListArguments>),
+    /// Channels: list, close
+    Channels(admin::Group<admin::Channels>),
+    /// Consumers of the vhost: list, cancel
+    Consumers(admin::Group<admin::Consumers>),
     /// Moves, copies and the like that go on in the background
     Operations(admin::Group<admin::Operations>),
     /// Messages that wait for their time in a delayed exchange
@@ -109,6 +109,10 @@ pub enum Command {
     Alarms(admin::Single<admin::Nothing>),
     /// Is the broker well? Exit code 7 when it is not
     Health(admin::Single<admin::Nothing>),
+    /// Check a password and keep it in the keyring of the system; it is read from LEVERET_PASSWORD or stdin
+    Login(admin::Single<admin::Nothing>),
+    /// Take a password out of the keyring
+    Logout(admin::Single<admin::Nothing>),
     /// Print completions for a shell, to be put where it looks for them
     Completions {
         shell: clap_complete::Shell,

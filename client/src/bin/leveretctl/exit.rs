@@ -19,7 +19,8 @@ Exit codes:
 Environment:
   LEVERET_URI            the broker over AMQP, as --uri
   LEVERET_ADMIN          the admin listener, as --admin; LEVERET_USER, LEVERET_VHOST and LEVERET_PROFILE likewise
-  LEVERET_PASSWORD       the password for the admin API; never an argument, which every user of the machine sees
+  LEVERET_PASSWORD       the password for the admin API; never an argument, which every user of the machine sees.
+                         Without it --password-file, the profile's file and the keyring are asked (leveretctl login)
   LEVERET_PASSWORD_FILE  a file with it, as --password-file
   LEVERETCTL_CONFIG      the file of profiles [default: ~/.config/leveret/leveretctl.toml]
   LEVERET_LOG            what to log to stderr [default: warn,lapin=off]";
@@ -41,6 +42,8 @@ pub enum Failure {
     Unwell(String),
     #[error("not done to the end: {0}")]
     Incomplete(String),
+    #[error("{0}")]
+    Keyring(String),
     #[error("interrupted")]
     Interrupted,
 }
@@ -72,6 +75,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
             Failure::Usage(_) => 2,
             Failure::Empty | Failure::Missing(_) => 3,
             Failure::TimedOut(_) => 4,
+            Failure::Keyring(_) => 1,
             Failure::Undelivered(..) => 6,
             Failure::Unwell(_) | Failure::Incomplete(_) => 7,
             Failure::Interrupted => 130,

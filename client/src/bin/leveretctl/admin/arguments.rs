@@ -12,7 +12,7 @@ pub struct AdminConnect {
     #[arg(long, global = true, env = "LEVERET_ADMIN", value_name = "URL")]
     pub admin: Option<String>,
     /// Who logs in [default: that of the profile, or guest]. The password comes from LEVERET_PASSWORD, from
-    /// --password-file, or from the profile's password_file
+    /// --password-file, from the profile's password_file, or from the keyring (see login)
     #[arg(long, short = 'u', global = true, env = "LEVERET_USER")]
     pub user: Option<String>,
     /// File whose first line is the password
@@ -145,6 +145,9 @@ pub struct Peek {
     /// Bytes of each body
     #[arg(long, default_value = "1000")]
     pub payload: u64,
+    /// Those that were returned and wait for their next try, instead of those that are ready
+    #[arg(long)]
+    pub waiting: bool,
     #[command(flatten)]
     pub filter: Filter,
 }
@@ -480,6 +483,35 @@ pub enum Connections {
         /// What the client is told
         #[arg(long, default_value = "closed by an operator")]
         reason: String,
+    },
+}
+
+/// Channels
+#[derive(Debug, Subcommand)]
+pub enum Channels {
+    /// Open channels
+    List(ListArguments),
+    /// Close a channel; its connection stays
+    Close {
+        /// Its name, as list shows it
+        name: String,
+        /// What the client is told
+        #[arg(long, default_value = "closed by an operator")]
+        reason: String,
+    },
+}
+
+/// Consumers
+#[derive(Debug, Subcommand)]
+pub enum Consumers {
+    /// Consumers of the vhost
+    List(ListArguments),
+    /// Cancel a consumer; its channel stays, with what the consumer holds
+    Cancel {
+        /// The queue it consumes from
+        queue: String,
+        /// Its tag, as list shows it
+        tag: String,
     },
 }
 

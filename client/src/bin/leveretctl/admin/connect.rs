@@ -16,11 +16,12 @@
 //! ```
 
 use super::arguments::AdminConnect;
+use super::keyring;
 use crate::exit::Failure;
 use anyhow::Context;
 use leveret_client::admin::Client;
 use serde::Deserialize;
-use std::{collections::BTreeMap, path::Path, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, io::IsTerminal, path::Path, path::PathBuf, time::Duration};
 
 /// A broker to talk to, and how to answer.
 pub struct Session {
@@ -52,24 +53,19 @@ impl Session {
     /// Brings flags, environment and profile together.
     pub fn open(connect: &AdminConnect, timeout: Duration) -> anyhow::Result<Session> {
         let profile = profile(connect.profile.as_deref())?;
-        let url = connect.admin.clone().or(profile.admin).unwrap_or_else(|| DEFAULT_URL.to_owned());
-        let user = connect.user.clone().or(profile.user).unwrap_or_else(|| "guest".to_owned());
-        let password = match std::env::var("LEVERET_PASSWORD") {
-            Ok(password) => password,
-            Err(_) => match connect.password_file.as_ref().or(profile.password_file.as_ref()) {
-                Some(file) => first_line(file)?,
-                None if user == "guest" => "guest".to_owned(),
-                None => {
-                    return Err(Failure::Usage(format!(
-                        "no password for user '{user}': set LEVERET_PASSWORD or give --password-file"
-                    ))
-                    .into());
-                }
-            },
+        let url = connect.admin.clone().or(profile.admin.clone()).unwrap_or_else(|| DEFAULT_URL.to_owned());
+        let user = connect.user.clone().or(profile.user.clone()).unwrap_or_else(|| GUEST.to_owned());
+        let given = given_password(connect.password_file.as_deref().or(profile.password_file.as_deref()))?;
+        let password = match given {
+            Some(password) => password,
+            None if user == GUEST => GUEST.to_owned(),
+            None => keyring::look_up(&user, &url).map_err(|reason| {
+                let advice = "log in, set LEVERET_PASSWORD or give --password-file";
+                Failure::Usage(format!("no password for user '{user}' ({reason}): {advice}"))
+            })?,
         };
-        let mut builder = Client::builder(url).login(user, password).timeout(timeout);
-        if let Some(file) = connect.ca.as_ref().or(profile.ca.as_ref()) {
-            let pem = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let mut builder = Client::builder(&url).login(user, password).timeout(timeout);
+        if let Some(pem) = authorities(connect, &profile)? {
             builder = builder.authorities(pem);
         }
         Ok(Session {
@@ -78,6 +74,63 @@ impl Session {
             json: connect.json,
             yes: connect.yes,
         })
+    }
+}
+
+/// Checks a password and keeps it in the keyring.
+pub async fn log_in(connect: &AdminConnect, timeout: Duration) -> anyhow::Result<()> {
+    let profile = profile(connect.profile.as_deref())?;
+    let (url, user) = where_and_who(connect, &profile)?;
+    let password = match given_password(connect.password_file.as_deref())? {
+        Some(password) => password,
+        None => from_stdin()?,
+    };
+    let mut builder = Client::builder(&url).login(&user, &password).timeout(timeout);
+    if let Some(pem) = authorities(connect, &profile)? {
+        builder = builder.authorities(pem);
+    }
+    let who = builder.build()?.whoami().await?;
+    keyring::keep(&user, &url, &password).map_err(Failure::Keyring)?;
+    eprintln!("logged in as {} ({}); the password is in the keyring", who.name, who.tags.join(", "));
+    Ok(())
+}
+
+/// Takes a password out of the keyring.
+pub fn log_out(connect: &AdminConnect) -> anyhow::Result<()> {
+    let (url, user) = where_and_who(connect, &profile(connect.profile.as_deref())?)?;
+    Ok(keyring::forget(&user, &url).map_err(Failure::Keyring)?)
+}
+
+fn where_and_who(connect: &AdminConnect, profile: &Profile) -> anyhow::Result<(String, String)> {
+    let url = connect.admin.clone().or(profile.admin.clone()).unwrap_or_else(|| DEFAULT_URL.to_owned());
+    match connect.user.clone().or(profile.user.clone()) {
+        Some(user) if user != GUEST => Ok((url, user)),
+        _ => Err(Failure::Usage("whose password? Give --user, or --profile".to_owned()).into()),
+    }
+}
+
+fn authorities(connect: &AdminConnect, profile: &Profile) -> anyhow::Result<Option<Vec<u8>>> {
+    let Some(file) = connect.ca.as_ref().or(profile.ca.as_ref()) else { return Ok(None) };
+    let pem = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(Some(pem))
+}
+
+fn given_password(file: Option<&Path>) -> anyhow::Result<Option<String>> {
+    match std::env::var("LEVERET_PASSWORD") {
+        Ok(password) => Ok(Some(password)),
+        Err(_) => file.map(first_line).transpose(),
+    }
+}
+
+fn from_stdin() -> anyhow::Result<String> {
+    if std::io::stdin().is_terminal() {
+        eprint!("Password (it will be seen as you type): ");
+    }
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    match line.trim_end_matches(['\r', '\n']) {
+        "" => Err(Failure::Usage("stdin holds no password".to_owned()).into()),
+        password => Ok(password.to_owned()),
     }
 }
 
@@ -120,6 +173,8 @@ fn first_line(file: &Path) -> anyhow::Result<String> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
+/// Its password is its name, and it gets in from the broker's own machine only: no keyring is asked for that.
+const GUEST: &str = "guest";
 const DEFAULT_URL: &str = "http://127.0.0.1:15672";
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod access;
 pub mod arguments;
 mod broker;
 mod connect;
+mod keyring;
 mod objects;
 mod queues;
 mod show;
@@ -28,8 +29,8 @@ pub async fn run(command: &Command, timeout: Duration) -> Option<anyhow::Result<
         Command::Exchanges(group) => with!(&group.connect, objects::exchanges, &group.command),
         Command::Bindings(group) => with!(&group.connect, objects::bindings, &group.command),
         Command::Connections(group) => with!(&group.connect, objects::connections, &group.command),
-        Command::Channels(single) => with!(&single.connect, objects::channels, &single.arguments),
-        Command::Consumers(single) => with!(&single.connect, objects::consumers, &single.arguments),
+        Command::Channels(group) => with!(&group.connect, objects::channels, &group.command),
+        Command::Consumers(group) => with!(&group.connect, objects::consumers, &group.command),
         Command::Users(group) => with!(&group.connect, access::users, &group.command),
         Command::Permissions(group) => with!(&group.connect, access::permissions, &group.command),
         Command::Vhosts(group) => with!(&group.connect, access::vhosts, &group.command),
@@ -42,6 +43,8 @@ pub async fn run(command: &Command, timeout: Duration) -> Option<anyhow::Result<
         Command::Alarms(single) => with!(&single.connect, broker::alarms, &single.arguments),
         Command::Health(single) => with!(&single.connect, broker::health, &single.arguments),
         Command::Overview(single) => with!(&single.connect, broker::overview, &single.arguments),
+        Command::Login(single) => connect::log_in(&single.connect, timeout).await,
+        Command::Logout(single) => connect::log_out(&single.connect),
         Command::Top(single) => with!(&single.connect, top::run, &single.arguments),
         _ => return None,
     })

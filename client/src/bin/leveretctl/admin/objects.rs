@@ -1,6 +1,8 @@
 //! `leveretctl exchanges`, `bindings`, `connections`, `channels` and `consumers`.
 
-use super::arguments::{BindingArguments, Bindings, Connections, Exchanges, ListArguments};
+use super::arguments::{
+    BindingArguments, Bindings, Channels, Connections, Consumers, Exchanges, ListArguments,
+};
 use super::connect::Session;
 use super::queues::{items, list_query};
 use super::show::{age, arguments, bytes, rate};
@@ -187,7 +189,14 @@ pub async fn connections(session: &Session, command: &Connections) -> anyhow::Re
     }
 }
 
-pub async fn channels(session: &Session, options: &ListArguments) -> anyhow::Result<()> {
+pub async fn channels(session: &Session, command: &Channels) -> anyhow::Result<()> {
+    match command {
+        Channels::List(options) => list_channels(session, options).await,
+        Channels::Close { name, reason } => Ok(session.client.close_channel(name, reason).await?),
+    }
+}
+
+async fn list_channels(session: &Session, options: &ListArguments) -> anyhow::Result<()> {
     let channels = items(session.client.channels(&list_query(options)).await?);
     session.list::<Channel>(
         &channels,
@@ -209,7 +218,28 @@ pub async fn channels(session: &Session, options: &ListArguments) -> anyhow::Res
     )
 }
 
-pub async fn consumers(session: &Session, options: &ListArguments) -> anyhow::Result<()> {
+pub async fn consumers(session: &Session, command: &Consumers) -> anyhow::Result<()> {
+    let (queue, tag) = match command {
+        Consumers::List(options) => return list_consumers(session, options).await,
+        Consumers::Cancel { queue, tag } => (queue, tag),
+    };
+    let consumers = session.client.consumers(Some(&session.vhost)).await?;
+    let found: Vec<&Consumer> =
+        consumers.iter().filter(|it| it.queue.name == *queue && it.consumer_tag == *tag).collect();
+    match found.as_slice() {
+        [] => Err(Failure::Missing(format!("queue '{queue}' has no consumer '{tag}'")).into()),
+        [consumer] => Ok(session.client.cancel_consumer(consumer).await?),
+        several => {
+            session.confirm(&format!("Cancel {} consumers of this tag?", several.len()))?;
+            for consumer in several {
+                session.client.cancel_consumer(consumer).await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn list_consumers(session: &Session, options: &ListArguments) -> anyhow::Result<()> {
     let vhost = (!options.all_vhosts).then_some(session.vhost.as_str());
     let mut consumers = session.client.consumers(vhost).await?;
     if let Some(name) = &options.name {

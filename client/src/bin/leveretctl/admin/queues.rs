@@ -4,7 +4,9 @@ use super::arguments::{Filter, ListArguments, Peek, QueueSettings, Queues, Trans
 use super::connect::Session;
 use super::show::{age, arguments, bytes, line, rate};
 use crate::exit::Failure;
-use leveret_client::admin::types::messages::{MessageFilter, MessagePage, QueuedMessage, Selection};
+use leveret_client::admin::types::messages::{
+    MessageFilter, MessagePage, MessageState, QueuedMessage, Selection,
+};
 use leveret_client::admin::types::operations::{
     Operation, OperationKind, OperationPlan, OperationRequest, OperationState, OperationTarget,
 };
@@ -25,12 +27,12 @@ pub async fn run(session: &Session, command: &Queues) -> anyhow::Result<()> {
             Ok(client.delete_queue(vhost, queue, *if_unused, *if_empty).await?)
         }
         Queues::Peek(peek) => {
-            let page = look(session, peek, false).await?;
-            print_messages(session, &page, false)
+            let state = if peek.waiting { MessageState::Delayed } else { MessageState::Ready };
+            print_messages(session, &look(session, peek, state).await?, state)
         }
         Queues::Unacked(peek) => {
-            let page = look(session, peek, true).await?;
-            print_messages(session, &page, true)
+            let page = look(session, peek, MessageState::Unacked).await?;
+            print_messages(session, &page, MessageState::Unacked)
         }
         Queues::Move(transfer) => operate(session, OperationKind::Move, transfer_request(transfer)).await,
         Queues::Copy(transfer) => operate(session, OperationKind::Copy, transfer_request(transfer)).await,
@@ -113,21 +115,19 @@ async fn declare(session: &Session, settings: &QueueSettings) -> anyhow::Result<
     Ok(session.client.declare_queue(&session.vhost, &settings.queue, &declare).await?)
 }
 
-async fn look(session: &Session, peek: &Peek, unacked: bool) -> anyhow::Result<MessagePage> {
+async fn look(session: &Session, peek: &Peek, state: MessageState) -> anyhow::Result<MessagePage> {
     let (client, vhost) = (&session.client, session.vhost.as_str());
     let mut found = MessagePage::default();
     let mut query = PeekQuery {
         payload_max: Some(peek.payload),
         filter: filter_of(&peek.filter),
+        state,
         ..PeekQuery::default()
     };
     loop {
         let missing = peek.limit - u32::try_from(found.items.len()).unwrap_or(peek.limit).min(peek.limit);
         query.limit = Some(missing.clamp(1, 500));
-        let page = match unacked {
-            true => client.unacked(vhost, &peek.queue, &query).await?,
-            false => client.messages(vhost, &peek.queue, &query).await?,
-        };
+        let page = client.messages(vhost, &peek.queue, &query).await?;
         found.items.extend(page.items);
         found.scanned += page.scanned;
         found.next = page.next;
@@ -139,7 +139,7 @@ async fn look(session: &Session, peek: &Peek, unacked: bool) -> anyhow::Result<M
     }
 }
 
-fn print_messages(session: &Session, page: &MessagePage, unacked: bool) -> anyhow::Result<()> {
+fn print_messages(session: &Session, page: &MessagePage, state: MessageState) -> anyhow::Result<()> {
     if session.json {
         return session.print_json(&page.items);
     }
@@ -157,8 +157,8 @@ fn print_messages(session: &Session, page: &MessagePage, unacked: bool) -> anyho
         })
     };
     let since = |message: &QueuedMessage| message.holder.as_ref().map(|holder| age(holder.since));
-    if unacked {
-        session.list::<QueuedMessage>(
+    match state {
+        MessageState::Unacked => session.list::<QueuedMessage>(
             &page.items,
             &[
                 ("id", &|message| message.id.clone()),
@@ -169,9 +169,19 @@ fn print_messages(session: &Session, page: &MessagePage, unacked: bool) -> anyho
                 ("key", &|message| message.routing_key.clone()),
                 ("body", &body),
             ],
-        )?;
-    } else {
-        session.list::<QueuedMessage>(
+        )?,
+        MessageState::Delayed => session.list::<QueuedMessage>(
+            &page.items,
+            &[
+                ("id", &|message| message.id.clone()),
+                ("ready", &|message| message.due_at.map(age).unwrap_or_default()),
+                ("returns", &|message| message.delivery_count.to_string()),
+                ("exchange", &|message| message.exchange.clone()),
+                ("key", &|message| message.routing_key.clone()),
+                ("body", &body),
+            ],
+        )?,
+        MessageState::Ready => session.list::<QueuedMessage>(
             &page.items,
             &[
                 ("id", &|message| message.id.clone()),
@@ -186,7 +196,7 @@ fn print_messages(session: &Session, page: &MessagePage, unacked: bool) -> anyho
                 }),
                 ("body", &body),
             ],
-        )?;
+        )?,
     }
     if page.next.is_some() {
         eprintln!("there are more: --limit");
