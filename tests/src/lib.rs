@@ -2,6 +2,7 @@
 //! scenarios that share a broker.
 
 mod broker;
+pub mod packages;
 mod program;
 mod proxy;
 mod raw;

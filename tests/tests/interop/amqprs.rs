@@ -10,8 +10,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use leveret_tests::Report;
+use leveret_tests::packages::{cache, execute, hash_of, once};
 
-use crate::foreign::{cache, execute, hash_of, once};
 use crate::subject::Subject;
 
 const VERSION: &str = "2.1.5";

@@ -1,9 +1,6 @@
 //! Runs the scenario scripts in `tests/interop/` with the packages they need.
-//!
-//! Packages are installed once per version of their pins and kept below the target directory.
 
-use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,6 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use leveret_tests::packages::{cache, execute, hash_of, once, python_with_packages};
 
 use crate::subject::Subject;
 
@@ -31,52 +29,6 @@ pub fn node(script: &str) {
     let mut command = Command::new("node");
     command.env("INTEROP_NODE_PACKAGES", packages);
     run(command, script);
-}
-
-/// The folder for what the suites install and build, below the target directory.
-pub fn cache() -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    test.ancestors().nth(3).expect("tests run from target/<profile>/deps").join("interop")
-}
-
-/// Fills `folder` once: with `fill`, unless an earlier run did.
-///
-/// The folder is held locked meanwhile, since several suites need the same packages, and runs may overlap.
-pub fn once(folder: &Path, fill: impl FnOnce() -> Result<()>) -> Result<()> {
-    fs::create_dir_all(folder)?;
-    let lock = File::create(folder.join(".lock"))?;
-    lock.lock()?;
-    let complete = folder.join(".complete");
-    if !complete.exists() {
-        fill()?;
-        File::create(complete)?;
-    }
-    Ok(())
-}
-
-/// Runs a command to its end; its output is part of the error when it fails.
-pub fn execute(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let error = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{command:?}: {}\n{text}\n{error}", output.status);
-    Ok(text)
-}
-
-fn python_with_packages() -> Result<PathBuf> {
-    let requirements = scripts().join("requirements.txt");
-    let folder = cache().join(format!("python-{:016x}", hash_of(&[fs::read(&requirements)?])));
-    let python = folder.join("bin/python");
-    once(&folder, || {
-        execute(Command::new("python3").args(["-m", "venv"]).arg(&folder))
-            .context("cannot make a Python environment; Debian has it in python3-venv")?;
-        let mut install = Command::new(&python);
-        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-        execute(install.arg(&requirements))
-            .context("cannot install the Python clients (pika, kombu, celery): is PyPI within reach?")?;
-        Ok(())
-    })?;
-    Ok(python)
 }
 
 fn node_packages() -> Result<PathBuf> {
@@ -177,13 +129,6 @@ fn lines_of(output: impl Read + Send + 'static) -> mpsc::Receiver<String> {
 fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(40)..].join("\n")
-}
-
-/// Tells contents apart, so that a cache is filled again when what it was made from changes.
-pub fn hash_of(contents: &[impl AsRef<[u8]>]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    contents.iter().for_each(|content| content.as_ref().hash(&mut hasher));
-    hasher.finish()
 }
 
 /// `tests/interop/`.
