@@ -13,10 +13,11 @@
 //! A message can be taken out of the middle, from memory or from the page. What is taken from the page is remembered
 //! until the page has been read past it: a load may be under way that still finds it in the store.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::expiry::{Expiry, Run};
+use super::holes::Holes;
 use crate::message::Message;
 
 /// A ready message. Position says where in its lane it belongs, also when it comes back.
@@ -490,35 +491,6 @@ impl Lane {
     }
 }
 
-/// A set of positions, a bit each where they lie together.
-#[derive(Debug, Default)]
-struct Holes(BTreeMap<u64, u64>);
-
-impl Holes {
-    fn insert(&mut self, position: u64) {
-        *self.0.entry(position / 64).or_default() |= 1 << (position % 64);
-    }
-
-    fn remove(&mut self, position: u64) -> bool {
-        let was_here = self.contains(position);
-        if let Some(word) = self.0.get_mut(&(position / 64)) {
-            *word &= !(1 << (position % 64));
-        }
-        was_here
-    }
-
-    fn contains(&self, position: u64) -> bool {
-        !self.0.is_empty()
-            && self.0.get(&(position / 64)).is_some_and(|word| word >> (position % 64) & 1 == 1)
-    }
-
-    fn forget_below(&mut self, position: u64) {
-        while let Some(first) = self.0.first_entry().filter(|first| *first.key() < position / 64) {
-            first.remove();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -635,6 +607,23 @@ mod tests {
         assert!(lane.take_at(&[(1, 4), (2, 4)]).is_empty());
         load(&mut lane, 0..4);
         assert_eq!((positions(&lane), lane.body_bytes()), (vec![0, 3], 8));
+    }
+
+    #[test]
+    fn what_expired_deep_in_a_page_takes_no_memory_for_each() {
+        let mut lane = Lane::default();
+        lane.expire_anywhere(true);
+        lane.push_paged(0, 4, 0);
+        for first in (1..200_000).step_by(1000) {
+            (first..first + 1000).for_each(|position| lane.push_paged(position, 4, 10));
+            let positions = lane.wants_look(20).expect("something is over");
+            let expired = positions.clone().filter(|position| *position >= first).map(entry);
+            let found = lane.looked(expired, positions.end, Vec::new());
+            assert_eq!(found.len(), 1000);
+            found.iter().for_each(|entry| lane.told(entry.position));
+            assert_eq!(lane.len(), 1, "only the one in front is left");
+        }
+        assert!(lane.holes.entries() <= 3, "{:?}", lane.holes);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod arguments;
 mod consumers;
 mod expiry;
+mod holes;
 mod lane;
 mod machine;
 mod outstanding;
