@@ -321,6 +321,8 @@ impl Machine {
     pub fn deliver(&mut self, meta: Meta, effects: &mut impl Effects) {
         if !self.waiting.is_empty() {
             self.end_waits(meta.now_ms);
+            // What comes back counts again.
+            self.enforce_length(effects);
         }
         loop {
             self.hand_out(meta, effects);

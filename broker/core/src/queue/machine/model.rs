@@ -5,7 +5,8 @@
 //! left undone and that both hold the same.
 //!
 //! - `LEVERET_TEST_LONG=1` does 1,000,000 operations instead of 20,000, with seeds that differ from run to run.
-//! - `LEVERET_MODEL_SEED=N` does the one run that failed with that seed, and prints what happens in it.
+//! - `LEVERET_MODEL_SEED=N` does the one run that failed with that seed, and prints what happens in it; with a `w` behind
+//!   it the one in which the queue pauses, and returned messages wait.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,11 +14,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use leveret_protocol::properties::Properties;
 
 use super::*;
+use crate::queue::retry::RetryDelay;
 
 #[test]
 fn a_queue_does_what_a_plain_list_would() {
     if let Ok(seed) = std::env::var("LEVERET_MODEL_SEED") {
-        let mut run = Trial::new(seed.parse().expect("LEVERET_MODEL_SEED is a number"));
+        let (number, make): (&str, fn(u64) -> Trial) = match seed.strip_suffix('w') {
+            Some(number) => (number, Trial::that_waits),
+            None => (&seed, Trial::new),
+        };
+        let mut run = make(number.parse().expect("LEVERET_MODEL_SEED is a number"));
         println!("{:?}, {} bytes in memory", run.world.config, run.window_bytes);
         run.is_traced = true;
         return run.all();
@@ -27,6 +33,8 @@ fn a_queue_does_what_a_plain_list_would() {
     for seed in first..first + operations / OPERATIONS {
         let result = std::panic::catch_unwind(|| Trial::new(seed).all());
         assert!(result.is_ok(), "failed with LEVERET_MODEL_SEED={seed}");
+        let result = std::panic::catch_unwind(|| Trial::that_waits(seed).all());
+        assert!(result.is_ok(), "failed with LEVERET_MODEL_SEED={seed}w");
     }
 }
 
@@ -95,6 +103,10 @@ struct World {
     /// The highest priority first, then the oldest.
     ready: BTreeMap<(Reverse<u8>, u64), Known>,
     held: BTreeMap<u64, Known>,
+    /// Returned, by the moment at which they are ready, lane and position.
+    waiting: BTreeMap<(u64, u8, u64), Known>,
+    /// Nothing is handed out.
+    paused: bool,
     /// By slot.
     clients: BTreeMap<u32, Client>,
     active: Option<u32>,
@@ -134,7 +146,7 @@ impl World {
         let has_room =
             client.prefetch == 0 || client.no_ack || (client.held.len() as u64) < u64::from(client.prefetch);
         let is_served = !self.config.single_active || self.active == Some(slot);
-        client.subscribed && !client.stalled && has_room && is_served
+        client.subscribed && !client.stalled && has_room && is_served && !self.paused
     }
 
     fn elect(&mut self) {
@@ -174,21 +186,33 @@ impl World {
         }
     }
 
-    /// Puts a message back, or dooms it.
-    fn put_back(&mut self, mut known: Known, counts: bool) {
+    /// Puts a message back, at once or after a wait, or dooms it.
+    fn put_back(&mut self, mut known: Known, counts: bool, waits: bool) {
         known.redelivered = Redelivered::Yes;
         let Config { delivery_limit, retry_limit, .. } = self.config;
-        let counts = counts || retry_limit.is_some();
+        let retry = self.config.retry.clone();
+        let counts = counts || retry_limit.is_some() || retry.is_some();
         known.delivery_count += u32::from(counts);
         let is_over = |limit: Option<u32>| limit.is_some_and(|limit| known.delivery_count > limit);
         if counts && (is_over(delivery_limit) || is_over(retry_limit)) {
             self.doomed.push((known.lane, known.position, DeadReason::DeliveryLimit));
+        } else if let Some(retry) = retry.filter(|_| waits) {
+            let ready_at_ms = self.now_ms + retry.delay_ms(known.delivery_count, known.position);
+            self.waiting.insert((ready_at_ms, known.lane, known.position), known);
         } else {
             self.ready.insert((Reverse(known.lane), known.position), known);
         }
     }
 
-    fn settle(&mut self, slot: u32, outcome: Settle, ids: &[u64]) {
+    /// Messages that have waited long enough are ready again.
+    fn end_waits(&mut self) {
+        while let Some(first) = self.waiting.first_entry().filter(|first| first.key().0 <= self.now_ms) {
+            let known = first.remove();
+            self.ready.insert((Reverse(known.lane), known.position), known);
+        }
+    }
+
+    fn settle(&mut self, slot: u32, outcome: Settle, ids: &[u64], waits: bool) {
         for id in ids {
             let Some(client) = self.clients.get_mut(&slot).filter(|client| client.held.contains(id)) else {
                 continue;
@@ -198,8 +222,8 @@ impl World {
             match outcome {
                 Settle::Ack => {}
                 Settle::Reject => self.doomed.push((known.lane, known.position, DeadReason::Rejected)),
-                Settle::Requeue => self.put_back(known, false),
-                Settle::RejectRequeue => self.put_back(known, true),
+                Settle::Requeue => self.put_back(known, false, waits),
+                Settle::RejectRequeue => self.put_back(known, true, waits),
             }
         }
     }
@@ -256,7 +280,7 @@ impl Effects for World {
     }
 
     fn returned(&mut self, lane: u8, position: u64, returns: u32, ready_at_ms: u64) {
-        assert_eq!(ready_at_ms, 0, "nothing waits here");
+        assert!(ready_at_ms == 0 || (self.config.retry.is_some() && ready_at_ms > self.now_ms));
         self.stored.get_mut(&(lane, position)).expect("what is noted of is stored").returns = returns;
     }
 
@@ -310,6 +334,7 @@ struct Trial {
     tight: bool,
     keys: u64,
     may_expire: bool,
+    may_pause: bool,
     is_traced: bool,
 }
 
@@ -347,8 +372,21 @@ impl Trial {
             tight: false,
             keys: 0,
             may_expire,
+            may_pause: false,
             is_traced: false,
         }
+    }
+
+    /// The run of this seed with a queue that pauses, and on which most returned messages wait.
+    fn that_waits(seed: u64) -> Trial {
+        let mut trial = Trial::new(seed);
+        let random = &mut trial.world.random;
+        let delay = RetryDelay::fixed(1 + random.below(60));
+        let retry = (random.below(4) > 0).then(|| Retry::new(delay));
+        trial.world.config.retry = retry;
+        trial.machine = Machine::new(trial.world.config.clone());
+        trial.may_pause = true;
+        trial
     }
 
     fn all(mut self) {
@@ -383,16 +421,24 @@ impl Trial {
             88..92 => self.resume(),
             92..94 => self.tight = self.world.random.flip(),
             94..95 => self.purge(),
-            95..96 => self.crash(),
+            // The model does not know what waits on disk.
+            95..96 if self.world.config.retry.is_none() => self.crash(),
             96..97 => self.reconfigure(),
+            97..99 if self.may_pause => self.pause(),
             _ => self.answer(true),
         }
         self.deliver();
         self.answer(false);
     }
 
+    fn pause(&mut self) {
+        self.world.paused = self.world.random.flip();
+        self.machine.pause(self.world.paused);
+    }
+
     fn deliver(&mut self) {
         let meta = self.meta();
+        self.world.end_waits();
         self.machine.deliver(meta, &mut self.world);
     }
 
@@ -502,7 +548,7 @@ impl Trial {
         let outcomes = [Settle::Ack, Settle::Ack, Settle::Requeue, Settle::RejectRequeue, Settle::Reject];
         let outcome = outcomes[random.below(5) as usize];
         let expected = ids.iter().filter(|id| self.world.clients[&slot].held.contains(id)).count();
-        self.world.settle(slot, outcome, &ids);
+        self.world.settle(slot, outcome, &ids, true);
         let ranges: Vec<Range<u64>> = ids.iter().map(|id| *id..*id + 1).collect();
         let meta = self.meta();
         let settled = self.machine.settle(meta, slot, outcome, &ranges, &mut self.world);
@@ -537,9 +583,11 @@ impl Trial {
         let no_ack = self.world.random.flip();
         loop {
             let meta = self.meta();
+            self.world.end_waits();
             match self.machine.get(meta, slot, no_ack, &mut self.world) {
                 GetOutcome::Empty => {
-                    assert!(self.world.ready.is_empty(), "there is {:?}", self.world.ready.first_key_value());
+                    let first = self.world.ready.first_key_value();
+                    assert!(first.is_none() || self.world.paused, "there is {first:?}");
                     return;
                 }
                 GetOutcome::NotMarked => self.answer(true),
@@ -568,7 +616,7 @@ impl Trial {
         let Some(slot) = self.any_slot(|_| true) else { return };
         let held: Vec<u64> = self.world.clients[&slot].held.iter().copied().collect();
         self.world.cancel(slot);
-        self.world.settle(slot, Settle::RejectRequeue, &held);
+        self.world.settle(slot, Settle::RejectRequeue, &held, false);
         let meta = self.meta();
         self.machine.drop_consumer(meta, slot, &mut self.world);
         self.bury();
@@ -587,8 +635,9 @@ impl Trial {
     }
 
     fn purge(&mut self) {
-        let expected = self.world.ready.len() as u64;
+        let expected = (self.world.ready.len() + self.world.waiting.len()) as u64;
         self.world.ready.clear();
+        self.world.waiting.clear();
         assert_eq!(self.machine.purge(&mut self.world), expected);
     }
 
@@ -643,6 +692,7 @@ impl Trial {
         }
         world.clients.clear();
         world.active = None;
+        world.paused = false;
         world.loads.clear();
         world.looks.clear();
         world.told.clear();
@@ -706,6 +756,8 @@ impl Trial {
         assert_eq!(info.ready, world.ready.len() as u64, "ready");
         assert_eq!(info.ready_bytes, world.ready_bytes(), "bytes that are ready");
         assert_eq!(info.unacked, world.held.len() as u64, "unacknowledged");
+        assert_eq!(info.waiting, world.waiting.len() as u64, "waiting");
+        assert_eq!(info.paused, world.paused, "paused");
         let held_bytes: u64 = world.held.values().map(|known| known.bytes).sum();
         assert_eq!(info.unacked_bytes, held_bytes, "bytes unacknowledged");
         let subscribed = world.clients.values().filter(|client| client.subscribed).count();
@@ -718,10 +770,12 @@ impl Trial {
             .ready
             .values()
             .chain(world.held.values())
+            .chain(world.waiting.values())
             .map(|known| (known.lane, known.position))
             .collect();
         assert!(world.stored.keys().all(|key| live.contains(key)), "the store keeps what is over");
-        let lost = world.ready.values().chain(world.held.values()).find(|known| {
+        let all = world.ready.values().chain(world.held.values()).chain(world.waiting.values());
+        let lost = all.into_iter().find(|known| {
             world.config.durable
                 && known.persistent
                 && !world.stored.contains_key(&(known.lane, known.position))
