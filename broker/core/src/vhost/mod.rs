@@ -33,9 +33,9 @@ pub use self::records::record_prefix;
 pub use self::routing::{RouteScratch, extra_routing_keys, without_bcc};
 pub use self::topology::{Change, Declarer, QueueCheck, RemovedQueue, Restored, Topology};
 
-/// The name of a queue that was declared without one.
-pub fn generated_queue_name(random: [u8; 16]) -> String {
-    format!("amq.gen-{}", URL_SAFE_NO_PAD.encode(random))
+/// The name of a queue that was declared without one. The prefix is `amq.gen` where the client gave none.
+pub fn generated_queue_name(prefix: Option<&str>, random: [u8; 16]) -> String {
+    format!("{}-{}", prefix.unwrap_or("amq.gen"), URL_SAFE_NO_PAD.encode(random))
 }
 
 /// A name without carriage returns and line feeds, which RabbitMQ takes out of names that clients declare.
@@ -49,8 +49,8 @@ mod tests {
 
     #[test]
     fn generated_names_have_22_characters_after_their_prefix() {
-        assert_eq!(generated_queue_name([0xff; 16]), "amq.gen-_____________________w");
-        assert_eq!(generated_queue_name([0; 16]).len(), "amq.gen-".len() + 22);
+        assert_eq!(generated_queue_name(None, [0xff; 16]), "amq.gen-_____________________w");
+        assert_eq!(generated_queue_name(Some("shop"), [0; 16]).len(), "shop-".len() + 22);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Declaring, binding and deleting.
 
+use std::borrow::Cow;
+
 use hashbrown::HashMap;
-use leveret_protocol::table::RawTable;
+use leveret_protocol::table::{RawTable, Table};
 
 use super::bindings::{BindingId, Bindings, Bound};
 use super::definitions::{
@@ -326,7 +328,12 @@ impl<H> Topology<H> {
         let durable = request.durable && !request.exclusive;
         let exclusive_owner = request.exclusive.then_some(declarer.connection);
         let is_generated = name.is_empty();
-        let name = if is_generated { generated_queue_name(declarer.random) } else { name.into_owned() };
+        let name = if is_generated {
+            let prefix = name_prefix(&arguments, &self.queue_resource(&name))?;
+            generated_queue_name(prefix.as_deref(), declarer.random)
+        } else {
+            name.into_owned()
+        };
         let resource = self.queue_resource(&name);
         if let Some(queue) = self.queues.get(&name) {
             let current = &queue.definition;
@@ -789,6 +796,17 @@ fn refuse_default_of(binding: &Binding<'_>) -> Result<(), Fault> {
 }
 
 /// What RabbitMQ demands of a quorum queue, in the order in which it does.
+/// What the name is to begin with that the broker makes up (`x-name-prefix`).
+fn name_prefix<'a>(arguments: &'a Table, resource: &str) -> Result<Option<Cow<'a, str>>, Fault> {
+    let Some(prefix) = arguments.get("x-name-prefix") else { return Ok(None) };
+    match prefix.as_str() {
+        Some(prefix) if prefix.len() <= NAME_PREFIX_BYTES_MAX => Ok(Some(strip_cr_lf(prefix))),
+        _ => Err(Fault::precondition_failed(format!(
+            "invalid arg 'x-name-prefix' for {resource}: expected a string of at most {NAME_PREFIX_BYTES_MAX} bytes"
+        ))),
+    }
+}
+
 fn check_quorum(resource: &str, request: &QueueDeclare<'_>, is_generated: bool) -> Result<(), Fault> {
     if is_generated {
         return Err(Fault::precondition_failed(
@@ -856,6 +874,8 @@ pub(super) const DEFAULT_EXCHANGE: u32 = 0;
 
 /// Names that clients may not give to what they make.
 const RESERVED: &str = "amq.";
+/// How long the beginning of a made up name may be, as on RabbitMQ.
+const NAME_PREFIX_BYTES_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests;

@@ -256,8 +256,22 @@ fn line_ends_are_taken_out_of_names() {
 fn a_queue_without_a_name_gets_one() {
     let mut vhost = Vhost::new();
     let name = vhost.queue("", "exclusive", no_arguments()).unwrap();
-    assert_eq!(name, generated_queue_name([7; 16]));
+    assert_eq!(name, generated_queue_name(None, [7; 16]));
     assert_eq!(vhost.queue(&name, "exclusive", no_arguments()).unwrap(), name);
+}
+
+#[test]
+fn a_client_chooses_how_a_made_up_name_begins() {
+    let mut vhost = Vhost::new();
+    let prefix = |prefix: Value| Table::from([("x-name-prefix", prefix)]);
+    let name = vhost.queue("", "exclusive", prefix("shop".into())).unwrap();
+    assert_eq!(name, generated_queue_name(Some("shop"), [7; 16]));
+    let longest = "x".repeat(64);
+    assert!(vhost.queue("", "exclusive", prefix(longest.as_str().into())).unwrap().starts_with(&longest));
+    assert_eq!(vhost.queue("mine", "", prefix("shop".into())).unwrap(), "mine");
+    let text = "invalid arg 'x-name-prefix' for queue '' in vhost '/': expected a string of at most 64 bytes";
+    refused(vhost.queue("", "", prefix("x".repeat(65).as_str().into())), 406, text);
+    refused(vhost.queue("", "", prefix(7.into())), 406, text);
 }
 
 #[test]
