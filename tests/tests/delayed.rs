@@ -232,11 +232,15 @@ fn resident_kb(broker: &TestBroker) -> u64 {
 /// Publishes messages of 100 bytes with confirms, some of them under way at a time; `confirms` were sent before.
 fn fill(client: &mut RawClient, confirms: u64, count: u64, delay_ms: impl Fn(u64) -> i64) {
     let body = "x".repeat(100);
+    publish_all(client, confirms, count, |number| after(delay_ms(number), &body));
+}
+
+fn publish_all(client: &mut RawClient, confirms: u64, count: u64, message: impl Fn(u64) -> Content) {
     let (mut confirmed, mut published) = (confirms, confirms);
     let upto = confirms + count;
     while confirmed < upto {
         while published < upto && published - confirmed < 5_000 {
-            client.publish(EXCHANGE, "k", &after(delay_ms(published), &body)).expect("sends");
+            client.publish(EXCHANGE, "k", &message(published)).expect("sends");
             published += 1;
         }
         let frame = client.expect(1, |method| matches!(method, Method::BasicAck { .. })).expect("confirmed");
@@ -280,4 +284,49 @@ fn memory_does_not_grow_with_what_waits() {
     consumer.consume("now", 0, true).expect("consumes");
     assert_eq!(receive(&mut consumer).body, "soon");
     println!("one of 200 ms came after {:?}", began.elapsed());
+}
+
+/// Processor time that the broker has used.
+fn cpu_ms(broker: &TestBroker) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", broker.pid())).expect("it runs");
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    // User and system time, in hundredths of a second.
+    [11, 12].iter().map(|at| fields[*at].parse::<u64>().expect("a number") * 10).sum()
+}
+
+#[test]
+fn what_is_due_at_once_goes_on_in_the_order_of_publishing() {
+    let is_long = std::env::var_os("LEVERET_TEST_LONG").is_some();
+    let count: u64 = if is_long { 200_000 } else { 10_000 };
+    for wait_ms in [3_000, 15_000, 60_000] {
+        let broker = TestBroker::start();
+        let mut client = client(&broker);
+        let due_ms = now_ms() + wait_ms;
+        let at = |number: u64| {
+            content(Table::from([("x-deliver-at", Value::I64(due_ms))]), &format!("{number:0100}"))
+        };
+        publish_all(&mut client, 0, count, at);
+        if now_ms() >= due_ms {
+            continue; // This machine needs more time to publish them.
+        }
+        let mut consumer = RawClient::open(broker.amqp()).expect("connects");
+        consumer.consume("now", 0, true).expect("consumes");
+        let (mut began, mut busy_ms) = (None, 0);
+        for number in 0..count {
+            let received = receive(&mut consumer);
+            assert_eq!(received.body.parse(), Ok(number), "in order");
+            began.get_or_insert_with(|| {
+                busy_ms = cpu_ms(&broker);
+                received.at
+            });
+        }
+        let took = began.map_or(Duration::ZERO, |began| began.elapsed());
+        println!(
+            "{count} due at once: {:.0} a second, {:.1} us of the broker's time each",
+            count as f64 / took.as_secs_f64(),
+            (cpu_ms(&broker) - busy_ms) as f64 * 1e3 / count as f64
+        );
+        return;
+    }
+    panic!("{count} messages take more than a minute to publish");
 }

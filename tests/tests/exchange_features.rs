@@ -336,3 +336,52 @@ fn the_window_is_over_after_its_time() {
     }
     assert_eq!(client.drain("two"), ["1", "2", "3", "1"]);
 }
+
+/// As [`named`], to be held back for a while.
+fn delayed(id: &str, delay_ms: i64, body: &str) -> Content {
+    let headers = Table::from([("x-deduplication-header", id.into()), ("x-delay", Value::I64(delay_ms))]);
+    content(&Properties { delivery_mode: Some(2), headers: Some(headers), ..Properties::default() }, body)
+}
+
+/// Everything that comes into a queue until this body does.
+fn drain_upto(client: &mut Client, queue: &str, last: &str) -> Vec<String> {
+    let mut bodies = Vec::new();
+    let came = leveret_tests::eventually(std::time::Duration::from_secs(30), || {
+        bodies.extend(client.drain(queue));
+        bodies.iter().any(|body| body == last).then_some(())
+    });
+    assert!(came.is_some(), "{last} did not come, only {bodies:?}");
+    bodies
+}
+
+#[test]
+fn a_delayed_exchange_drops_duplicates_of_what_waits_and_of_what_went_on() {
+    let mut broker = TestBroker::start();
+    let mut client = Client::open(&broker);
+    client.declare_exchange(
+        "later",
+        "x-delayed-message",
+        [("x-delayed-type", "direct".into()), DEDUPLICATES],
+    );
+    client.declare_queue("q", []);
+    client.bind("later", "q", "k");
+    // The first decides when it goes on, whatever a duplicate asks for.
+    assert!(client.publish("later", "k", &delayed("a", 2000, "a")));
+    assert!(client.publish("later", "k", &delayed("a", 1, "again, and sooner")));
+    assert!(client.publish("later", "k", &named("a", "again, and at once")));
+    assert!(client.publish("later", "k", &named("b", "b")));
+    assert!(client.publish("later", "k", &delayed("b", 1, "again, and later")));
+    assert_eq!(drain_upto(&mut client, "q", "a"), ["b", "a"]);
+    assert!(client.publish("later", "k", &delayed("a", 1, "again, after it went on")));
+    assert!(client.publish("later", "k", &delayed("waits", 1500, "waits")));
+    for stop in [TestBroker::crash, TestBroker::stop] {
+        drop(client);
+        stop(&mut broker);
+        broker.restart();
+        client = Client::open(&broker);
+        assert!(client.publish("later", "k", &delayed("a", 1, "again, after a restart")));
+        assert!(client.publish("later", "k", &delayed("waits", 1, "again, after a restart")));
+    }
+    assert!(client.publish("later", "k", &delayed("last", 1600, "last")));
+    assert_eq!(drain_upto(&mut client, "q", "last"), ["waits", "last"]);
+}

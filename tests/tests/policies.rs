@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use leveret_protocol::method::Method;
+use leveret_protocol::properties::Properties;
 use leveret_protocol::table::{RawTable, Table, Value};
 use leveret_tests::{Content, Login, RawClient, TestBroker, eventually};
 use serde_json::json;
@@ -260,4 +261,61 @@ fn a_time_to_live_by_policy_is_for_messages_to_come() {
     assert_eq!(body, "before");
     client.send(1, &Method::BasicAck { delivery_tag: tag, multiple: false }).expect("sends");
     assert_eq!(get_soon(&mut client, "dead").1, "after");
+}
+
+/// Publishes a message with a name and waits for the confirm.
+fn publish_named(client: &mut RawClient, exchange: &str, queue: &str, id: &str) {
+    let headers = Some(Table::from([("x-deduplication-header", id.into())]));
+    let mut properties = Vec::new();
+    Properties { headers, delivery_mode: Some(2), ..Properties::default() }.encode(&mut properties);
+    let content = Content { properties, body: id.as_bytes().to_vec() };
+    client.publish(exchange, queue, &content).expect("publishes");
+    client.expect(1, |method| matches!(method, Method::BasicAck { .. })).expect("a confirm");
+}
+
+#[test]
+fn deduplication_comes_and_goes_with_a_policy() {
+    let mut broker = TestBroker::start();
+    let mut client = open(&broker);
+    client.select_confirms().expect("confirm mode");
+    declare(&mut client, "once", []);
+    let policy =
+        |definition: serde_json::Value| json!({"pattern": "^(once|amq.direct)$", "definition": definition});
+    let bind = Method::QueueBind {
+        queue: "behind",
+        exchange: "amq.direct",
+        routing_key: "behind",
+        no_wait: false,
+        arguments: RawTable::empty(),
+    };
+    declare(&mut client, "behind", []);
+    client.send(1, &bind).expect("sends");
+    client.expect(1, |method| matches!(method, Method::QueueBindOk {})).expect("bound");
+    let ways = [("", "once"), ("amq.direct", "behind")];
+    let twice = |client: &mut RawClient, id: &str| -> Vec<u32> {
+        ways.map(|(exchange, queue)| {
+            let before = client.declare_queue(queue, true).expect("it is there");
+            publish_named(client, exchange, queue, id);
+            publish_named(client, exchange, queue, id);
+            client.declare_queue(queue, true).expect("it is there") - before
+        })
+        .to_vec()
+    };
+    assert_eq!(twice(&mut client, "a"), [2, 2], "nothing deduplicates yet");
+    change(&broker, "PUT", "/api/policies/%2F/once", &policy(json!({"message-deduplication": true})));
+    assert_eq!(twice(&mut client, "a"), [1, 1], "what came before is not known");
+    assert_eq!(twice(&mut client, "a"), [0, 0]);
+    // What it has seen outlives a crash, though no declaration asks for it.
+    drop(client);
+    broker.crash();
+    broker.restart();
+    let mut client = open(&broker);
+    client.select_confirms().expect("confirm mode");
+    assert_eq!(twice(&mut client, "a"), [0, 0]);
+    let only_one = json!({"message-deduplication": true, "deduplication-size": 1});
+    change(&broker, "PUT", "/api/policies/%2F/once", &policy(only_one));
+    assert_eq!(twice(&mut client, "b"), [1, 1]);
+    assert_eq!(twice(&mut client, "a"), [1, 1], "the window has room for one");
+    change(&broker, "DELETE", "/api/policies/%2F/once", &json!({}));
+    assert_eq!(twice(&mut client, "a"), [2, 2]);
 }
