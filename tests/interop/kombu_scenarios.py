@@ -19,7 +19,7 @@ from kombu.pidbox import Mailbox
 from kombu.pools import producers
 
 import celery_tasks
-from celery_tasks import add, fail, sleep_for, third_time_lucky
+from celery_tasks import add, began_at, fail, sleep_for, third_time_lucky
 from scenario import URL, Failure, closed_with, control, equal, eventually, fresh, remember, run, scenario, true
 
 _connections = []
@@ -478,7 +478,13 @@ def _end_with_parent():
 def worker(*options):
     """A Celery worker in its own process, with queues of its own."""
     command = [sys.executable, "-m", "celery", "-A", "celery_tasks", "worker", "--pool", "solo", "-l", "WARNING"]
-    environment = dict(os.environ, CELERY_QUEUE=celery_tasks.app.conf.task_default_queue, PYTHONDONTWRITEBYTECODE="1")
+    conf = celery_tasks.app.conf
+    environment = dict(
+        os.environ,
+        CELERY_QUEUE=conf.task_default_queue,
+        CELERY_MAX_PRIORITY=str(conf.task_queue_max_priority or 0),
+        PYTHONDONTWRITEBYTECODE="1",
+    )
     folder = os.path.dirname(os.path.abspath(__file__))
     process = subprocess.Popen(
         [*command, "-n", f"{fresh('worker')}@interop", *options],
@@ -547,6 +553,21 @@ def celery_eta_task_waits(app):
 def celery_retried_task_succeeds(app):
     with worker():
         equal(third_time_lucky.delay().get(timeout=30), 2, "retries")
+
+
+@scenario
+@with_celery_queue
+def celery_tasks_of_higher_priority_run_first(app):
+    app.conf.task_queue_max_priority = 10
+    app.amqp = type(app.amqp)(app)
+    try:
+        # All wait when the worker comes, which takes one at a time.
+        sent = [(priority, began_at.apply_async(priority=priority)) for priority in (0, 5, 9, 0, 5, 9)]
+        with worker("--prefetch-multiplier", "1"):
+            began = [(result.get(timeout=30), priority) for priority, result in sent]
+        equal([priority for _, priority in sorted(began)], [9, 9, 5, 5, 0, 0], "order")
+    finally:
+        app.conf.task_queue_max_priority = None
 
 
 @scenario
