@@ -7,6 +7,7 @@
 //! is the exception, and compiles no C++ at all.
 
 mod console;
+mod instructions;
 mod lint;
 mod packages;
 mod run;
@@ -26,6 +27,7 @@ Usage:
   cargo xtask console [-- ARGUMENT...]        build the console and open it
   cargo xtask test [--long] [-- ARGUMENT...]  build everything and run all tests
   cargo xtask lint                            check format, clippy, documentation, licences of dependencies
+  cargo xtask instructions                    count the instructions of fixed work, compare with those noted
 
 run    ARGUMENTs go to the broker: `cargo xtask run -- --amqp-listen 0.0.0.0:5672`.
        The data directory is ./leveret-data unless --data-dir or --config is given.
@@ -33,6 +35,7 @@ console  ARGUMENTs go to the console: `cargo xtask console -- --connect http://g
        Without, it offers the broker that runs on this machine.
 test   ARGUMENTs go to the test programs: `cargo xtask test -- topic` runs the tests with `topic` in their name.
        --long also runs the long form of the tests that have one (sets LEVERET_TEST_LONG=1).
+instructions  LEVERET_UPDATE_BASELINE=1 notes the counts of today, in broker/core/benches/instructions.txt.
 
 All of them install missing system packages with apt when run as root or where sudo asks no password;
 elsewhere they print the line to type, and stop.
@@ -70,7 +73,8 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ("test", []) => test::test(passed_on, false),
         ("test", ["--long"]) => test::test(passed_on, true),
         ("lint", []) => lint::lint(),
-        ("run" | "console" | "test" | "lint", [option, ..]) => {
+        ("instructions", []) => instructions::instructions(),
+        ("run" | "console" | "test" | "lint" | "instructions", [option, ..]) => {
             bail!("`cargo xtask {command}` has no option `{option}` (arguments to pass on follow a `--`)")
         }
         _ => bail!("there is no `cargo xtask {command}`; `cargo xtask help` lists what there is"),

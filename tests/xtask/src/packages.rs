@@ -19,6 +19,8 @@ pub enum Purpose {
     Test,
     /// Compiling the console, and opening its window.
     Console,
+    /// Counting the instructions of programs.
+    Count,
 }
 
 /// One thing that has to be on the machine.
@@ -102,16 +104,22 @@ const NEEDS: &[Need] = &[
         is_there: || runs("amqp-publish", &["--help"]),
         packages: || vec!["amqp-tools".to_owned()],
     },
+    Need {
+        name: "valgrind",
+        why: "counts instructions",
+        purpose: Purpose::Count,
+        is_there: || runs("valgrind", &["--version"]),
+        packages: || vec!["valgrind".to_owned()],
+    },
 ];
 
 /// Makes sure of everything that `purpose` needs: installs what is missing, or says how to.
 pub fn ensure(purpose: Purpose) -> Result<()> {
     let needs = || {
         NEEDS.iter().filter(|need| match purpose {
-            Purpose::Build => need.purpose == Purpose::Build,
             // The console is compiled with the rest then, but no window is opened.
-            Purpose::Test => need.purpose != Purpose::Console,
-            Purpose::Console => need.purpose == Purpose::Console,
+            Purpose::Test => matches!(need.purpose, Purpose::Build | Purpose::Test),
+            only => need.purpose == only,
         })
     };
     let missing: Vec<&Need> = needs().filter(|need| !(need.is_there)()).collect();
