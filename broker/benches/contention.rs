@@ -31,7 +31,7 @@ fn main() {
     divan::main();
 }
 
-#[divan::bench(threads = THREADS)]
+#[divan::bench(threads = THREADS, sample_size = 200)]
 fn a_queue_for_each_thread(bencher: Bencher) {
     let world = World::new(THREADS[THREADS.len() - 1]);
     let next = AtomicUsize::new(0);
@@ -48,7 +48,7 @@ fn a_queue_for_each_thread(bencher: Bencher) {
     });
 }
 
-#[divan::bench(threads = THREADS)]
+#[divan::bench(threads = THREADS, sample_size = 200)]
 fn one_queue_for_all(bencher: Bencher) {
     let world = World::new(1);
     bencher.counter(ItemsCount::new(BATCH)).bench(|| world.hand_over(0));
