@@ -186,3 +186,22 @@ fn bench_measures_and_leaves_nothing_behind() {
     assert!(text.contains("consumed") && text.contains("p99.9"), "{text}");
     shell.run("declare queue ctl.bench.0 --passive", "", 3);
 }
+
+#[test]
+fn bench_sends_each_message_of_a_fanout_to_every_queue() {
+    let shell = Shell::start();
+    let line = "bench --fanout --queues 3 --count 500 --queue ctl.fanout --json";
+    let report: serde_json::Value = serde_json::from_str(&shell.ok(line)).expect("JSON");
+    assert_eq!((&report["published"], &report["consumed"]), (&500.into(), &1500.into()), "{report}");
+    assert_eq!(report["consumers"], 3);
+    shell.run("declare queue ctl.fanout.0 --passive", "", 3);
+}
+
+#[test]
+fn bench_drains_a_backlog_after_it_has_filled_it() {
+    let shell = Shell::start();
+    let line = "bench --backlog --persistent --count 2000 --queue ctl.backlog --json";
+    let report: serde_json::Value = serde_json::from_str(&shell.ok(line)).expect("JSON");
+    assert_eq!((&report["confirmed"], &report["consumed"]), (&2000.into(), &2000.into()), "{report}");
+    assert!(report["consumed_for_s"].as_f64().is_some_and(|seconds| seconds > 0.0), "{report}");
+}

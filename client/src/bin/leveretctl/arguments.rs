@@ -431,6 +431,8 @@ const BENCH_EXAMPLES: &str = "\
 Examples:
   leveretctl bench --persistent
   leveretctl bench --publishers 4 --consumers 4 --queues 4 --size 100 --duration 30
+  leveretctl bench --fanout --queues 10               # each message goes to ten queues
+  leveretctl bench --backlog --persistent -n 1000000  # fill a queue, then drain it
   leveretctl bench --rate 1000 --window 1 --json      # latency at a given load";
 
 /// Measure throughput and latency with publishers and consumers of our own
@@ -444,9 +446,15 @@ pub struct Bench {
     /// Publishing connections
     #[arg(long, default_value = "1")]
     pub publishers: u32,
-    /// Consuming connections
-    #[arg(long, default_value = "1")]
-    pub consumers: u32,
+    /// Consuming connections [default: 1; with --fanout one for each queue]
+    #[arg(long)]
+    pub consumers: Option<u32>,
+    /// Publish to a fanout exchange that all queues are bound to: each of them gets every message
+    #[arg(long)]
+    pub fanout: bool,
+    /// Consume only when everything is published
+    #[arg(long)]
+    pub backlog: bool,
     /// Queues; publishers and consumers take turns with them
     #[arg(long, default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
     pub queues: u32,
@@ -486,6 +494,13 @@ pub struct Bench {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+impl Bench {
+    /// How many consuming connections there are.
+    pub fn consumers(&self) -> u32 {
+        self.consumers.unwrap_or(if self.fanout { self.queues } else { 1 })
+    }
 }
 
 impl Command {

@@ -12,8 +12,9 @@ use crate::{
 use anyhow::Context;
 use hdrhistogram::Histogram;
 use leveret_client::{
-    Confirm, Connection, Consumer, Message, OnLoss, Publisher, PublisherOptions, Queue, Topology,
-    lapin::options::QueueDeleteOptions,
+    Binding, Confirm, Connection, Consumer, Exchange, Message, OnLoss, Publisher, PublisherOptions, Queue,
+    Topology,
+    lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions},
 };
 use serde_json::json;
 use std::{
@@ -29,9 +30,14 @@ use tokio::{
 };
 
 pub async fn run(connect: &Connect, options: &Bench) -> anyhow::Result<()> {
+    let name = match &options.queue {
+        Some(name) => name.clone(),
+        None => format!("leveretctl.bench.{:08x}", rand::random::<u32>()),
+    };
     let bench = Arc::new(Run {
         started: Instant::now(),
-        queues: queue_names(options),
+        queues: queue_names(&name, options.queues),
+        exchange: options.fanout.then_some(name),
         left: AtomicU64::new(options.count.unwrap_or(u64::MAX)),
         published: AtomicU64::new(0),
         confirmed: AtomicU64::new(0),
@@ -45,14 +51,20 @@ pub async fn run(connect: &Connect, options: &Bench) -> anyhow::Result<()> {
             .iter()
             .fold(Queue::new(name).durable(), |queue, (name, value)| queue.argument(name, value.clone()));
         topology = topology.queue(queue);
+        if let Some(exchange) = &bench.exchange {
+            topology = topology.binding(Binding::queue(exchange, name, ""));
+        }
     }
-    admin.declare(&topology).await.context("declaring the queues")?;
+    if let Some(exchange) = &bench.exchange {
+        topology = topology.exchange(Exchange::fanout(exchange).durable());
+    }
+    admin.declare(&topology).await.context("declaring what messages go through")?;
     let outcome = tokio::select! {
         outcome = measure(connect, options, &bench) => outcome,
         Err(interrupted) = exit::interrupted() => Err(interrupted),
     };
     if !options.keep {
-        delete(&admin, &bench.queues).await?;
+        delete(&admin, &bench).await?;
     }
     admin.close().await;
     outcome?.print(options);
@@ -63,6 +75,8 @@ pub async fn run(connect: &Connect, options: &Bench) -> anyhow::Result<()> {
 struct Run {
     started: Instant,
     queues: Vec<String>,
+    /// What leads to all of them, where each message is to.
+    exchange: Option<String>,
     /// Messages that may still be published.
     left: AtomicU64,
     published: AtomicU64,
@@ -88,9 +102,8 @@ impl Run {
 async fn measure(connect: &Connect, options: &Bench, run: &Arc<Run>) -> anyhow::Result<Report> {
     let (publishing_over, over) = watch::channel(false);
     let mut consuming = JoinSet::new();
-    for index in 0..options.consumers {
-        let consumer = subscribe(connect, options, run.queue(index)).await?;
-        consuming.spawn(consume(consumer, Arc::clone(run), over.clone()));
+    if !options.backlog {
+        subscribe_all(connect, options, run, &over, &mut consuming).await?;
     }
     // Opened before the clock starts.
     let mut publishers = Vec::new();
@@ -101,7 +114,8 @@ async fn measure(connect: &Connect, options: &Bench, run: &Arc<Run>) -> anyhow::
     let mut publishing = JoinSet::new();
     for (index, (connection, publisher)) in publishers {
         let plan = Plan {
-            queue: run.queue(index).to_owned(),
+            exchange: run.exchange.clone().unwrap_or_default(),
+            key: if run.exchange.is_some() { String::new() } else { run.queue(index).to_owned() },
             size: options.size as usize,
             persistent: options.persistent,
             until: began + options.duration,
@@ -117,12 +131,16 @@ async fn measure(connect: &Connect, options: &Bench, run: &Arc<Run>) -> anyhow::
     let published_for = began.elapsed();
     // Publishing has ended: consumers stop once they have had nothing for a while.
     publishing_over.send_replace(true);
+    let (mut consumed_from, mut consumed_for) = (began, published_for);
+    if options.backlog {
+        (consumed_from, consumed_for) = (Instant::now(), Duration::ZERO);
+        subscribe_all(connect, options, run, &over, &mut consuming).await?;
+    }
     let mut delivery_latency = new_histogram();
-    let mut consumed_for = published_for;
     while let Some(outcome) = consuming.join_next().await {
         let (histogram, last) = outcome??;
         delivery_latency.add(histogram).context("adding histograms")?;
-        consumed_for = consumed_for.max(last.saturating_duration_since(began));
+        consumed_for = consumed_for.max(last.saturating_duration_since(consumed_from));
     }
     progress.abort();
     // An abort is how it ends.
@@ -140,7 +158,8 @@ async fn measure(connect: &Connect, options: &Bench, run: &Arc<Run>) -> anyhow::
 
 /// What one publisher does.
 struct Plan {
-    queue: String,
+    exchange: String,
+    key: String,
     size: usize,
     persistent: bool,
     until: Instant,
@@ -170,7 +189,7 @@ async fn publish(
         let now_ns = run.now_ns();
         let mut body = vec![0_u8; plan.size];
         body[..8].copy_from_slice(&now_ns.to_be_bytes());
-        let mut message = Message::to_queue(&plan.queue, body);
+        let mut message = Message::new(&plan.exchange, &plan.key, body);
         if plan.persistent {
             message = message.persistent();
         }
@@ -200,6 +219,20 @@ async fn await_confirms(
     Ok(histogram)
 }
 
+async fn subscribe_all(
+    connect: &Connect,
+    options: &Bench,
+    run: &Arc<Run>,
+    over: &watch::Receiver<bool>,
+    consuming: &mut JoinSet<anyhow::Result<(Histogram<u64>, Instant)>>,
+) -> anyhow::Result<()> {
+    for index in 0..options.consumers() {
+        let consumer = subscribe(connect, options, run.queue(index)).await?;
+        consuming.spawn(consume(consumer, Arc::clone(run), over.clone()));
+    }
+    Ok(())
+}
+
 async fn subscribe(
     connect: &Connect,
     options: &Bench,
@@ -222,7 +255,7 @@ async fn consume(
 ) -> anyhow::Result<(Histogram<u64>, Instant)> {
     let mut histogram = new_histogram();
     let mut last = Instant::now();
-    let mut over = false;
+    let mut over = *publishing_over.borrow();
     loop {
         let next = tokio::select! {
             next = consumer.next() => next,
@@ -261,26 +294,23 @@ async fn show_progress(mut progress: Progress, run: Arc<Run>) {
     }
 }
 
-async fn delete(admin: &Connection, queues: &[String]) -> anyhow::Result<()> {
+async fn delete(admin: &Connection, run: &Run) -> anyhow::Result<()> {
     admin
         .on_channel(async |channel| {
-            for queue in queues {
+            for queue in &run.queues {
                 channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+            }
+            if let Some(exchange) = &run.exchange {
+                channel.exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default()).await?;
             }
             Ok(())
         })
         .await
-        .context("deleting the queues")
+        .context("deleting what messages went through")
 }
 
-fn queue_names(options: &Bench) -> Vec<String> {
-    let name = match &options.queue {
-        Some(name) => name.clone(),
-        None => format!("leveretctl.bench.{:08x}", rand::random::<u32>()),
-    };
-    (0..options.queues)
-        .map(|index| if options.queues == 1 { name.clone() } else { format!("{name}.{index}") })
-        .collect()
+fn queue_names(name: &str, count: u32) -> Vec<String> {
+    (0..count).map(|index| if count == 1 { name.to_owned() } else { format!("{name}.{index}") }).collect()
 }
 
 /// Microseconds up to an hour, to three digits.
@@ -363,8 +393,10 @@ impl Report {
         let per_second = |count: u64, time: Duration| (count as f64 / time.as_secs_f64().max(0.001)).round();
         json!({
             "publishers": options.publishers,
-            "consumers": options.consumers,
+            "consumers": options.consumers(),
             "queues": options.queues,
+            "fanout": options.fanout,
+            "backlog": options.backlog,
             "size_bytes": options.size,
             "persistent": options.persistent,
             "window": options.window,
@@ -419,8 +451,15 @@ mod tests {
 
     #[test]
     fn queues_are_numbered_only_when_there_are_several() {
-        assert_eq!(queue_names(&options("leveretctl bench --queue q")), ["q"]);
-        assert_eq!(queue_names(&options("leveretctl bench --queue q --queues 2")), ["q.0", "q.1"]);
+        assert_eq!(queue_names("q", 1), ["q"]);
+        assert_eq!(queue_names("q", 2), ["q.0", "q.1"]);
+    }
+
+    #[test]
+    fn every_queue_of_a_fanout_has_a_consumer_unless_said_otherwise() {
+        assert_eq!(options("leveretctl bench --fanout --queues 10").consumers(), 10);
+        assert_eq!(options("leveretctl bench --fanout --queues 10 --consumers 2").consumers(), 2);
+        assert_eq!(options("leveretctl bench --queues 10").consumers(), 1);
     }
 
     #[test]
@@ -428,6 +467,7 @@ mod tests {
         let run = Run {
             started: Instant::now(),
             queues: vec!["q".into()],
+            exchange: None,
             left: AtomicU64::new(2),
             published: AtomicU64::new(0),
             confirmed: AtomicU64::new(0),
