@@ -1,6 +1,7 @@
 //! The live feed, as it comes over HTTP: server-sent events.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use leveret_protocol::admin::events::{EventData, Topic};
 use reqwest::{Method, header};
@@ -56,13 +57,17 @@ impl Client {
 }
 
 impl Events {
-    /// The next event, or `None` when the broker has ended the feed. May be dropped and called again.
+    /// The next event, or `None` when the broker has ended the feed. A broker from which not even a sign of life comes is
+    /// given up. May be dropped and called again.
     pub async fn next(&mut self) -> Option<Result<EventData>> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some(Ok(event));
             }
-            match self.answer.chunk().await {
+            let Ok(chunk) = tokio::time::timeout(SILENCE_MAX, self.answer.chunk()).await else {
+                return Some(Err(Error::Timeout { url: self.client.base.clone(), after: SILENCE_MAX }));
+            };
+            match chunk {
                 Ok(None) => return None,
                 Ok(Some(chunk)) => {
                     if let Err(reason) = self.parser.feed(&chunk, &mut self.ready) {
@@ -137,6 +142,9 @@ fn is_unknown_topic(data: &[u8]) -> bool {
     let topic = value.as_ref().and_then(|value| value.get("topic")?.as_str());
     topic.is_some_and(|topic| Topic::from_name(topic).is_none())
 }
+
+/// The broker says something every 15 seconds, be it that there is nothing to say.
+const SILENCE_MAX: Duration = Duration::from_secs(35);
 
 /// An event beyond this is refused. The broker sends long lists in parts.
 const EVENT_BYTES_MAX: usize = 64 << 20;

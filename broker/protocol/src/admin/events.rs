@@ -2,7 +2,7 @@
 //!
 //! `GET /api/events` answers with server-sent events. Each has the name of its [`Topic`] as `event` and an
 //! [`EventData`] as `data`. The first of each topic is a snapshot; whoever reads slowly gets fewer and newer ones. A long
-//! list comes in parts: its first is the snapshot, the others follow as changes.
+//! list comes in parts: its first is the snapshot, the others follow as changes, and all but the last say `more`.
 
 use serde::{Deserialize, Serialize};
 
@@ -86,20 +86,23 @@ pub enum EventData {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ListChange<T> {
-    /// True when `changed` is all there is, and anything else known before is gone.
+    /// True when `changed`, with the parts that follow, is all there is, and anything else known before is gone.
     pub snapshot: bool,
     /// New ones and those that changed, whole.
     pub changed: Vec<T>,
     /// Keys of those that are gone: `vhost` and name of queues and exchanges, the channel's name and the tag of consumers,
     /// separated by a line feed, else the name or id.
     pub removed: Vec<String>,
+    /// True when further parts of this follow at once.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more: bool,
     /// When, in milliseconds since 1970.
     pub at: u64,
 }
 
 impl<T> Default for ListChange<T> {
     fn default() -> ListChange<T> {
-        ListChange { snapshot: false, changed: Vec::new(), removed: Vec::new(), at: 0 }
+        ListChange { snapshot: false, changed: Vec::new(), removed: Vec::new(), more: false, at: 0 }
     }
 }
 
@@ -108,7 +111,7 @@ impl<T> Default for ListChange<T> {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct QueueChange {
-    /// True when `changed` is all there is, and anything else known before is gone.
+    /// True when `changed`, with the parts that follow, is all there is, and anything else known before is gone.
     pub snapshot: bool,
     /// New ones and those that changed otherwise than in figures, whole.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -119,6 +122,9 @@ pub struct QueueChange {
     /// Keys of those that are gone: `vhost` and name, separated by a line feed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<String>,
+    /// True when further parts of this follow at once.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more: bool,
     /// When, in milliseconds since 1970.
     pub at: u64,
 }

@@ -11,7 +11,7 @@ use hyper::body::Frame;
 use leveret_protocol::admin::events::{EventData, ListChange, QueueChange, Topic};
 use serde::Serialize;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::error;
 
 use super::rows::{Listed, Rows, Scope};
@@ -62,21 +62,31 @@ impl Feed {
             // Not for ever: what can be told is told.
             let _ = timeout(FIRST_SAMPLE, ticks.changed()).await;
         }
+        let mut spoke = Instant::now();
         loop {
             // Rights may have been taken away since.
             let Some(visitor) = self.visitor.refreshed(&self.broker) else { return };
             self.visitor = visitor;
-            let sent = Instant::now();
+            let began = Instant::now();
             for topic in self.request.topics.iter() {
                 let at = &mut known[topic as usize];
-                if self.send_topic(topic, at).await.is_err() {
-                    return;
+                match self.send_topic(topic, at).await {
+                    Ok(true) => spoke = Instant::now(),
+                    Ok(false) => {}
+                    Err(()) => return,
                 }
             }
             let wait = async {
-                sleep_until(sent + self.request.every - SLACK).await;
-                while timeout(SILENCE, ticks.changed()).await.is_err() {
-                    if parts.send(Bytes::from_static(STILL_HERE)).await.is_err() {
+                sleep_until(began + self.request.every - SLACK).await;
+                loop {
+                    let ticked = timeout_at(spoke + SILENCE, ticks.changed()).await.is_ok();
+                    if spoke.elapsed() >= SILENCE {
+                        spoke = Instant::now();
+                        if parts.send(Bytes::from_static(STILL_HERE)).await.is_err() {
+                            return;
+                        }
+                    }
+                    if ticked {
                         return;
                     }
                 }
@@ -91,15 +101,15 @@ impl Feed {
         }
     }
 
-    /// Sends what is new of one topic, in parts. An error means that nobody reads any more.
-    async fn send_topic(&self, topic: Topic, known: &mut u64) -> Result<(), ()> {
+    /// Sends what is new of one topic, in parts; true when there was something. An error means that nobody reads any more.
+    async fn send_topic(&self, topic: Topic, known: &mut u64) -> Result<bool, ()> {
         let context = (self.visitor.clone(), self.request.vhost.clone());
         let since = *known;
         let planned = self.blocking(move |broker| {
             let (visitor, only) = &context;
             Batch::plan(broker, topic, since, |scope| scope.is_seen(visitor, only.as_deref()))
         });
-        let Some(Some(mut batch)) = planned.await else { return Ok(()) };
+        let Some(Some(mut batch)) = planned.await else { return Ok(false) };
         *known = batch.tick;
         let visitor = Arc::new(self.visitor.clone());
         loop {
@@ -108,7 +118,7 @@ impl Feed {
                 let part = batch.next_part(broker, &visitor);
                 (batch, part)
             });
-            let Some((rest, Some(part))) = made.await else { return Ok(()) };
+            let Some((rest, Some(part))) = made.await else { return Ok(true) };
             batch = rest;
             self.parts.send(part).await.map_err(|_| ())?;
         }
@@ -252,6 +262,7 @@ impl Batch {
             changed: keys.iter().filter_map(|key| rows.get(key).cloned()).collect(),
             // Made again meanwhile, it is told as a change.
             removed: removed.filter(|key| rows.get(key).is_none()).map(|key| key.to_string()).collect(),
+            more: !self.rows.is_empty(),
             at: self.at,
         }
     }
@@ -279,6 +290,7 @@ impl Batch {
                     Some((row.vhost.clone(), row.name.clone(), row.to_figures()))
                 })
                 .collect();
+            change.more = !self.queues.is_empty() || !self.figures.is_empty();
             // Looking them up takes locks that whoever fills the rows may need.
             drop(sampled);
             change.changed = known
@@ -292,6 +304,7 @@ impl Batch {
             return change;
         }
         let uids = self.figures.split_off(self.figures.len().saturating_sub(FIGURES_PER_PART));
+        change.more = !self.figures.is_empty();
         let rows = uids.iter().filter_map(|uid| sampled.queues.get(uid));
         change.figures = rows.map(|row| row.to_figures()).collect();
         change

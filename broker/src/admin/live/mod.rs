@@ -106,9 +106,12 @@ impl Live {
 
     /// Waits until there are rates of flows, which takes a second when nobody asked for them lately.
     pub async fn await_flows(&self) {
-        self.watchers.lock().flows_until = Some(Instant::now() + FLOWS_KEPT);
+        let before = self.watchers.lock().flows_until.replace(Instant::now() + FLOWS_KEPT);
         let mut ticks = self.tick.subscribe();
-        self.wakes.notify_one();
+        // Once they are sampled the sampler keeps its pace: who asks again does not hurry it.
+        if before.is_none() {
+            self.wakes.notify_one();
+        }
         let ready = async {
             while !self.flows.read().is_ready() {
                 if ticks.changed().await.is_err() {

@@ -182,8 +182,9 @@ fn rate_overview(mut overview: Overview, before: &Overview, seconds: f64) -> Ove
     overview
 }
 
-/// Samples are so far apart at least: rates over less are noise.
-const BETWEEN_MIN: Duration = Duration::from_millis(500);
+/// Samples are so far apart at least. Connections show once a second what they did: over less, rates would be nothing and
+/// twice as much in turn.
+const BETWEEN_MIN: Duration = Duration::from_millis(950);
 /// Who fills the broker is looked for once in so many samples, or when an alarm rises or ends.
 const ALARMS_EVERY: u64 = 5;
 
