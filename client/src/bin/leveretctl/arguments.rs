@@ -37,6 +37,9 @@ pub struct Connect {
         default_value = "amqp://guest:guest@127.0.0.1:5672/%2f"
     )]
     pub uri: String,
+    /// What the connection is called in lists of connections
+    #[arg(long, global = true, value_name = "NAME", default_value = "leveretctl")]
+    pub connection_name: String,
     /// How long to try to connect, to reconnect, and to wait for an answer
     #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     pub timeout: Duration,
@@ -515,7 +518,8 @@ impl Connect {
     pub async fn open(&self) -> leveret_client::Result<Connection> {
         let backoff = Backoff { give_up_after: Some(self.timeout), ..Backoff::default() };
         let mut builder =
-            Connection::builder(&self.uri).name("leveretctl").connect_timeout(self.timeout).backoff(backoff);
+            Connection::builder(&self.uri).name(&self.connection_name).connect_timeout(self.timeout);
+        builder = builder.backoff(backoff);
         if self.wait {
             builder = builder.wait_for_broker();
         }
