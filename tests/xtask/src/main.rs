@@ -11,6 +11,7 @@ mod instructions;
 mod lint;
 mod packages;
 mod run;
+mod screenshots;
 mod step;
 mod test;
 
@@ -25,6 +26,7 @@ Build, run, test and lint Leveret.
 Usage:
   cargo xtask run  [-- ARGUMENT...]           build the broker and start it on ./leveret-data
   cargo xtask console [-- ARGUMENT...]        build the console and open it
+  cargo xtask screenshots [-- ARGUMENT...]    take the pictures of the console for the README anew
   cargo xtask test [--long] [-- ARGUMENT...]  build everything and run all tests
   cargo xtask lint                            check format, clippy, documentation, licences of dependencies
   cargo xtask instructions                    count the instructions of fixed work, compare with those noted
@@ -33,6 +35,7 @@ run    ARGUMENTs go to the broker: `cargo xtask run -- --amqp-listen 0.0.0.0:567
        The data directory is ./leveret-data unless --data-dir or --config is given.
 console  ARGUMENTs go to the console: `cargo xtask console -- --connect http://guest:guest@127.0.0.1:15672`.
        Without, it offers the broker that runs on this machine.
+screenshots  Without a display it needs xvfb-run. ARGUMENTs go to assets/screenshots/make.py: `-- --only overview`.
 test   ARGUMENTs go to the test programs: `cargo xtask test -- topic` runs the tests with `topic` in their name.
        --long also runs the long form of the tests that have one (sets LEVERET_TEST_LONG=1).
 instructions  LEVERET_UPDATE_BASELINE=1 notes the counts of today, in broker/core/benches/instructions.txt.
@@ -70,11 +73,12 @@ fn dispatch(arguments: &[String]) -> Result<()> {
     match (command.as_str(), options.as_slice()) {
         ("run", []) => run::run(passed_on),
         ("console", []) => console::console(passed_on),
+        ("screenshots", []) => screenshots::screenshots(passed_on),
         ("test", []) => test::test(passed_on, false),
         ("test", ["--long"]) => test::test(passed_on, true),
         ("lint", []) => lint::lint(),
         ("instructions", []) => instructions::instructions(),
-        ("run" | "console" | "test" | "lint" | "instructions", [option, ..]) => {
+        ("run" | "console" | "screenshots" | "test" | "lint" | "instructions", [option, ..]) => {
             bail!("`cargo xtask {command}` has no option `{option}` (arguments to pass on follow a `--`)")
         }
         _ => bail!("there is no `cargo xtask {command}`; `cargo xtask help` lists what there is"),
