@@ -1,6 +1,8 @@
 //! The application: takes what the network found, draws a frame, does what was wanted.
 
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use eframe::egui::{self, ScreenshotCallback, Ui, ViewportCommand};
@@ -10,10 +12,11 @@ use leveret_admin_model::state::Event;
 use leveret_admin_model::{Intent, Millis, Notice, Route, Severity, State};
 
 use crate::cx::Cx;
+use crate::dialogs::Dialog;
 use crate::net::Net;
 use crate::screens::Screens;
 use crate::shell::{Decision, Shell};
-use crate::{files, text, theme};
+use crate::{files, secrets, text, theme};
 
 /// How it starts.
 #[derive(Debug, Default)]
@@ -22,7 +25,8 @@ pub struct Start {
     /// Where settings are written to.
     pub file: Option<PathBuf>,
     pub route: Option<Route>,
-    pub connect: Option<(SavedBroker, Password)>,
+    /// Which broker; a password that is not given is looked up or asked for.
+    pub connect: Option<(SavedBroker, Option<Password>)>,
     /// Take a picture after so many seconds, and end.
     pub screenshot: Option<(PathBuf, f32)>,
     /// What is wrong with the file of settings.
@@ -41,6 +45,8 @@ pub struct App {
     dressed: Option<(Look, bool, f32)>,
     /// The time, when it does not pass by itself.
     clock: Option<Millis>,
+    /// What is found out beside the network: by the keyring, by dialogs.
+    aside: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
     /// What could not be done without a network, for tests.
     pub effects: Vec<Effect>,
 }
@@ -82,9 +88,13 @@ impl App {
         }
         let mut effects = Vec::new();
         if let Some((broker, password)) = start.connect {
-            effects = state.apply(Intent::Connect(Box::new(broker), password));
+            let broker = Box::new(broker);
+            effects = state.apply(match password {
+                Some(password) => Intent::Connect(broker, password),
+                None => Intent::Open(broker),
+            });
         }
-        if let Some(route) = start.route {
+        if let Some(route) = start.route.filter(|_| state.asking.is_none()) {
             state.history.replace(route);
         }
         let picture = start.screenshot.map(|(file, wait)| Picture {
@@ -101,6 +111,7 @@ impl App {
             picture,
             dressed: None,
             clock: None,
+            aside: mpsc::channel(),
             effects,
         };
         app.dress(ctx);
@@ -159,15 +170,21 @@ impl App {
             };
             match left {
                 Some(Effect::Copy(text)) => ctx.copy_text(text),
-                Some(Effect::Export { name, contents }) => {
-                    self.state.notify(match files::export(&name, contents.as_bytes()) {
-                        Ok(file) => {
-                            Notice::new(Severity::Success, text::common::EXPORTED.with(&[&file.display()]))
-                        }
-                        Err(error) => Notice::new(Severity::Error, text::common::NOT_EXPORTED.with(&[&name]))
-                            .detail(error.to_string()),
-                    });
+                Some(Effect::Export { name, contents }) => self.export(ctx, name, contents),
+                Some(Effect::LookUp(broker)) if self.net.is_some() => self.beside(ctx, move || {
+                    let result = secrets::look_up(&broker);
+                    Some(Event::LookedUp { broker, result })
+                }),
+                Some(Effect::Keep { broker, password }) if self.net.is_some() => {
+                    self.beside(ctx, move || {
+                        let result = match password {
+                            Some(password) => secrets::keep(&broker, &password),
+                            None => secrets::forget(&broker),
+                        };
+                        Some(Event::Kept { result })
+                    })
                 }
+                Some(Effect::Choose) if self.net.is_some() => self.choose(ctx),
                 Some(Effect::Save(settings)) => {
                     let saved = self.file.as_ref().map(|file| files::save(file, &settings));
                     if let Some(Err(error)) = saved {
@@ -179,6 +196,59 @@ impl App {
                 Some(other) => self.effects.push(other),
                 None => {}
             }
+        }
+    }
+
+    /// Does something that may take its time, and takes what it finds as the network's events are taken.
+    fn beside(&self, ctx: &egui::Context, work: impl FnOnce() -> Option<Event> + Send + 'static) {
+        let (sender, ctx) = (self.aside.0.clone(), ctx.clone());
+        let spawned = thread::Builder::new().name("beside".to_owned()).spawn(move || {
+            // The window is gone only when the program ends.
+            if let Some(event) = work()
+                && sender.send(event).is_ok()
+            {
+                ctx.request_repaint();
+            }
+        });
+        if let Err(error) = spawned {
+            let notice =
+                Notice::new(Severity::Error, text::common::NO_THREAD.get()).detail(error.to_string());
+            // This end is ours as well.
+            let _ = self.aside.0.send(Event::Said(notice));
+        }
+    }
+
+    fn export(&mut self, ctx: &egui::Context, name: String, contents: String) {
+        let exported = |name: &str, file: &std::path::Path, written: std::io::Result<()>| match written {
+            Ok(()) => Notice::new(Severity::Success, text::common::EXPORTED.with(&[&file.display()])),
+            Err(error) => Notice::new(Severity::Error, text::common::NOT_EXPORTED.with(&[&name]))
+                .detail(error.to_string()),
+        };
+        let dialog = self.net.as_ref().and_then(|_| Dialog::new(text::t(text::common::EXPORT_TITLE)));
+        let Some(dialog) = dialog else {
+            let (file, written) = match files::export(&name, contents.as_bytes()) {
+                Ok(file) => (file, Ok(())),
+                Err(error) => (PathBuf::new(), Err(error)),
+            };
+            self.state.notify(exported(&name, &file, written));
+            return;
+        };
+        let language = text::language();
+        self.beside(ctx, move || {
+            text::speak(language);
+            let file = dialog.save(&name)?;
+            let written = std::fs::write(&file, contents);
+            Some(Event::Said(exported(&name, &file, written)))
+        });
+    }
+
+    fn choose(&mut self, ctx: &egui::Context) {
+        match Dialog::new(text::t(text::common::CHOOSE_TITLE)) {
+            Some(dialog) => self.beside(ctx, move || {
+                let file = dialog.open(("JSON", &["json"]))?.display().to_string();
+                Some(Event::Chosen { file })
+            }),
+            None => self.state.notify(Notice::new(Severity::Info, text::t(text::common::NO_DIALOG))),
         }
     }
 
@@ -235,7 +305,8 @@ impl eframe::App for App {
     fn logic(&mut self, ctx: &egui::Context, _frame: &mut eframe::Frame) {
         self.state.now = self.clock.unwrap_or_else(unix_now);
         let events = self.net.as_ref().map(Net::take_events).unwrap_or_default();
-        for event in events {
+        let aside: Vec<Event> = self.aside.1.try_iter().collect();
+        for event in events.into_iter().chain(aside) {
             self.fold(ctx, event);
         }
     }

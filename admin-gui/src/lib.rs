@@ -2,9 +2,11 @@
 
 pub mod app;
 pub mod cx;
+mod dialogs;
 pub mod files;
 pub mod net;
 pub mod screens;
+mod secrets;
 pub mod shell;
 pub mod text;
 pub mod theme;

@@ -86,7 +86,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             if let Some(known) = known {
                 broker = known.clone();
             }
-            Some((broker, Password(password.unwrap_or_else(|| "guest".to_owned()))))
+            Some((broker, password.map(Password)))
         }
         None => None,
     };

@@ -19,6 +19,10 @@ pub enum Intent {
     Refresh,
     /// Connects to a broker.
     Connect(Box<SavedBroker>, Password),
+    /// Connects to one that is saved, with the password that is known or kept; otherwise it is asked for.
+    Open(Box<SavedBroker>),
+    /// Takes it off the list, and its password out of the keyring.
+    ForgetBroker(Box<SavedBroker>),
     Disconnect,
     /// Tries a broker step by step, without leaving the one that is connected.
     TestConnection(Box<SavedBroker>, Password),
@@ -32,11 +36,13 @@ pub enum Intent {
     Notify(Notice),
     /// Into the clipboard.
     Copy(String),
-    /// Into a file of this name, where people look for what they downloaded.
+    /// Into a file that is asked for; where nothing can be asked, where people look for what they downloaded.
     Export {
         name: String,
         contents: String,
     },
+    /// Asks for a file to read, which comes as [`crate::State::chosen`].
+    Choose,
     /// Only objects of this vhost, or of all.
     SelectVhost(Option<String>),
     /// Other settings, which are written down.
@@ -152,6 +158,15 @@ pub enum Effect {
         password: Password,
     },
     Disconnect,
+    /// Looks for the password of a broker; comes back as [`crate::Event::LookedUp`].
+    LookUp(Box<SavedBroker>),
+    /// Puts a password into the keyring, or takes it out; comes back as [`crate::Event::Kept`].
+    Keep {
+        broker: Box<SavedBroker>,
+        password: Option<Password>,
+    },
+    /// Asks for a file to read; comes back as [`crate::Event::Chosen`].
+    Choose,
     Test {
         broker: Box<SavedBroker>,
         password: Password,

@@ -14,6 +14,7 @@ pub mod dead;
 pub mod deaths;
 pub mod definitions;
 pub mod draft;
+pub mod feed;
 pub mod filter;
 pub mod flow;
 pub mod format;
@@ -31,6 +32,7 @@ pub mod state;
 pub mod store;
 pub mod topic;
 
+pub use feed::Feed;
 pub use intent::{Action, Danger, Effect, Intent, Notice, Severity};
 pub use query::{Method, Query, Request};
 pub use remote::{Problem, ProblemKind, Remote};

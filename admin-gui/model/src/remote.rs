@@ -116,6 +116,18 @@ impl<T> Remote<T> {
         self.problem = None;
     }
 
+    /// It came, and is what it was.
+    pub fn confirm(&mut self, now: Millis) {
+        self.at = now;
+        self.pending_since = None;
+        self.problem = None;
+    }
+
+    /// Takes the value out, for it to be changed and put back.
+    pub fn take(&mut self) -> Option<Arc<T>> {
+        self.value.take()
+    }
+
     /// It did not come. The previous value stays.
     pub fn fail(&mut self, problem: Problem) {
         self.pending_since = None;

@@ -78,6 +78,8 @@ pub struct SavedBroker {
     pub read_only: bool,
     /// Which of the series colours marks it.
     pub colour: u8,
+    /// The password is in the keyring of the system.
+    pub keep_password: bool,
 }
 
 impl Default for SavedBroker {
@@ -89,6 +91,7 @@ impl Default for SavedBroker {
             production: false,
             read_only: false,
             colour: 1,
+            keep_password: false,
         }
     }
 }
@@ -104,6 +107,11 @@ impl SavedBroker {
             ..SavedBroker::default()
         };
         Ok((broker, address.password))
+    }
+
+    /// Tells it from others: who one is where.
+    pub fn key(&self) -> String {
+        format!("{}@{}", self.user, self.url)
     }
 
     /// What it is called on the screen.

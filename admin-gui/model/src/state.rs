@@ -2,11 +2,12 @@
 //! found, [`State::apply`] what somebody wants.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 
 use leveret_protocol::admin as api;
+use leveret_protocol::admin::events::Topic;
 
 use crate::Millis;
+use crate::feed::{self, Feed, Lists, News};
 use crate::intent::{Action, Danger, Effect, Intent, Notice, Password, Severity, Step, StepResult};
 use crate::query::{self, AnyQuery, Request, Value};
 use crate::remote::{Problem, ProblemKind};
@@ -28,12 +29,26 @@ pub enum Event {
     Asked { key: String },
     /// Its answer came.
     Answered { key: String, value: Value },
+    /// Its answer is the one that is known.
+    Confirmed { key: String },
+    /// The live feed opened, told something, or ended.
+    News(News),
+    /// What is not told is asked for this often; 0 when everything is told.
+    Paced { every_ms: Millis },
     /// It failed.
     Failed { key: String, problem: Problem },
     /// An action is done, or failed at one of its requests.
     Acted { id: u64, result: Result<(), (usize, Problem)> },
     /// How a step of a connection test went.
     Tested { step: Step, result: StepResult },
+    /// The password that the keyring has for a broker; an error when there is no keyring.
+    LookedUp { broker: Box<SavedBroker>, result: Result<Option<Password>, String> },
+    /// The password of a broker was put into the keyring, or taken out.
+    Kept { result: Result<(), String> },
+    /// A file was chosen to be read.
+    Chosen { file: String },
+    /// Something is to be said.
+    Said(Notice),
     /// A broker answers on this machine.
     FoundLocal { url: String, product: String },
 }
@@ -84,8 +99,11 @@ impl Sample {
 
 /// An hour of seconds.
 const SAMPLES_MAX: usize = 3_600;
-/// Samples in the sparkline of a row.
+/// Points in the sparkline of a row, and what lies between them.
 const SPARK_MAX: usize = 40;
+const SPARK_STEP_MS: Millis = 1_500;
+/// After so long without a sample the last one is held.
+const HOLD_MS: Millis = 2_500;
 /// Queues whose history is kept in full: those that were opened.
 const OPENED_MAX: usize = 16;
 const NOTICES_MAX: usize = 200;
@@ -98,8 +116,22 @@ pub struct State {
     pub history: History,
     pub settings: Settings,
     pub link: Link,
+    /// How news comes, while the broker is connected.
+    pub feed: Feed,
+    /// How often is asked for what does not come by itself.
+    pub polled_every: Millis,
     /// Which broker, once one was chosen.
     pub broker: Option<SavedBroker>,
+    /// The one whose password has to be typed.
+    pub asking: Option<SavedBroker>,
+    /// The file that was chosen last, and how many were before it.
+    pub chosen: Option<(u64, String)>,
+    /// What could not be done with the keyring.
+    pub no_keyring: Option<String>,
+    /// Passwords of this session, by broker.
+    passwords: HashMap<String, Password>,
+    /// What is to be done with the password once it has proved right.
+    keeping: Option<Effect>,
     /// Who we are there.
     pub user: Option<api::WhoAmI>,
     /// What runs there.
@@ -116,11 +148,14 @@ pub struct State {
     pub local: Vec<(String, String)>,
     /// The whole broker, second by second.
     pub samples: Ring<Sample>,
-    /// Ready messages by queue, for the sparklines.
-    sparks: HashMap<(String, String), Ring<f32>>,
+    /// Ready messages by vhost and queue, for the sparklines.
+    sparks: HashMap<String, HashMap<String, Spark>>,
+    /// When they were noted last.
+    sparked_at: Millis,
     /// Everything of the queues that were opened.
     opened: HashMap<String, (Ring<Sample>, Millis)>,
     acting: HashMap<u64, Action>,
+    lists: Lists,
     last_id: u64,
 }
 
@@ -147,7 +182,14 @@ impl State {
             history: History::new(start),
             settings,
             link: Link::None,
+            feed: Feed::None,
+            polled_every: 0,
             broker: None,
+            asking: None,
+            chosen: None,
+            no_keyring: None,
+            passwords: HashMap::new(),
+            keeping: None,
             user: None,
             product: None,
             vhost: None,
@@ -158,8 +200,10 @@ impl State {
             local: Vec::new(),
             samples: Ring::new(SAMPLES_MAX),
             sparks: HashMap::new(),
+            sparked_at: 0,
             opened: HashMap::new(),
             acting: HashMap::new(),
+            lists: Lists::default(),
             last_id: 0,
         }
     }
@@ -187,9 +231,26 @@ impl State {
         self.acting.len()
     }
 
-    /// Ready messages of a queue over the last minutes.
-    pub fn spark(&self, vhost: &str, name: &str) -> Option<&Ring<f32>> {
-        self.sparks.get(&(vhost.to_owned(), name.to_owned()))
+    /// Ready messages of a queue over the last minute, at even distances.
+    pub fn spark(&self, vhost: &str, name: &str) -> Vec<f32> {
+        let spark = self.sparks.get(vhost).and_then(|vhost| vhost.get(name));
+        spark.map_or_else(Vec::new, |spark| spark.values(self.sparked_at))
+    }
+
+    /// The whole broker since then. While it tells what changes, the last sample holds until now.
+    pub fn samples_until_now(&self, since: Millis) -> Vec<(Millis, Sample)> {
+        let mut samples: Vec<(Millis, Sample)> = self.samples.since(since).collect();
+        if self.feed == Feed::Live {
+            if let Some(before) = self.samples.before(since) {
+                samples.insert(0, (since, before));
+            }
+            if let Some((at, last)) = self.samples.last()
+                && self.now.saturating_sub(at) > HOLD_MS
+            {
+                samples.push((self.now, last));
+            }
+        }
+        samples
     }
 
     /// Everything of a queue since it was opened, and while it is looked at.
@@ -206,8 +267,16 @@ impl State {
                     self.link = Link::Connecting;
                 }
             }
-            Event::Connected { broker, user } => self.connected(&broker, user),
+            Event::Connected { broker, user } => {
+                self.connected(&broker, user);
+                effects.extend(self.keeping.take());
+            }
             Event::Lost { problem, retry_at } => {
+                if problem.kind == ProblemKind::Unauthorised
+                    && let Some(broker) = &self.broker
+                {
+                    self.passwords.remove(&broker.key());
+                }
                 let since = match &self.link {
                     Link::Lost { since, .. } => *since,
                     _ => self.now,
@@ -216,9 +285,15 @@ impl State {
             }
             Event::Asked { key } => self.store.begin(&key, self.now),
             Event::Answered { key, value } => {
-                self.sample(&key, &value);
                 self.store.complete(&key, value, self.now);
+                self.sample(&key);
             }
+            Event::Confirmed { key } => {
+                self.store.confirm(&key, self.now);
+                self.sample(&key);
+            }
+            Event::News(news) => self.hear(news),
+            Event::Paced { every_ms } => self.polled_every = every_ms,
             Event::Failed { key, problem } => self.store.fail(&key, problem, self.now),
             Event::Acted { id, result } => self.acted(id, result, &mut effects),
             Event::Tested { step, result } => {
@@ -226,6 +301,20 @@ impl State {
                 self.test.push((step, result));
                 self.test.sort_by_key(|(step, _)| *step);
             }
+            Event::LookedUp { broker, result } => match result {
+                Ok(Some(password)) => self.connect(*broker, password, &mut effects),
+                Ok(None) => self.ask_password(*broker),
+                Err(reason) => {
+                    self.no_keyring = Some(reason);
+                    self.ask_password(*broker);
+                }
+            },
+            Event::Kept { result } => self.no_keyring = result.err(),
+            Event::Chosen { file } => {
+                let before = self.chosen.as_ref().map_or(0, |(number, _)| *number);
+                self.chosen = Some((before + 1, file));
+            }
+            Event::Said(notice) => self.notify(notice),
             Event::FoundLocal { url, product } => {
                 if !self.local.iter().any(|(known, _)| *known == url) {
                     self.local.push((url, product));
@@ -249,6 +338,16 @@ impl State {
             }
             Intent::Refresh => effects.push(Effect::Refresh(vec!["*".to_owned()])),
             Intent::Connect(broker, password) => self.connect(*broker, password, &mut effects),
+            Intent::Open(broker) => self.open(*broker, &mut effects),
+            Intent::ForgetBroker(broker) => {
+                self.settings.brokers.retain(|known| known.key() != broker.key());
+                self.passwords.remove(&broker.key());
+                effects.push(Effect::Save(Box::new(self.settings.clone())));
+                if broker.keep_password {
+                    effects.push(Effect::Keep { broker, password: None });
+                }
+            }
+            Intent::Choose => effects.push(Effect::Choose),
             Intent::Disconnect => {
                 self.forget_broker();
                 self.broker = None;
@@ -313,9 +412,43 @@ impl State {
         self.unseen = (self.unseen + 1).min(NOTICES_MAX);
     }
 
+    fn open(&mut self, broker: SavedBroker, effects: &mut Vec<Effect>) {
+        if let Some(password) = self.passwords.get(&broker.key()) {
+            let password = password.clone();
+            self.connect(broker, password, effects);
+        } else if broker.keep_password {
+            effects.push(Effect::LookUp(Box::new(broker)));
+        } else if broker.user == "guest" {
+            self.connect(broker, Password("guest".to_owned()), effects);
+        } else {
+            self.ask_password(broker);
+        }
+    }
+
+    fn ask_password(&mut self, broker: SavedBroker) {
+        self.asking = Some(broker);
+        self.history.go(Route::Connect);
+    }
+
+    /// Notes to keep the password where the broker says so, and to take back what was kept where it no longer does.
+    fn keep_password(&mut self, broker: &SavedBroker, password: &Password) {
+        let was_kept =
+            self.settings.brokers.iter().any(|known| known.key() == broker.key() && known.keep_password);
+        let is_known = self.passwords.get(&broker.key()) == Some(password);
+        let keep = |password| Effect::Keep { broker: Box::new(broker.clone()), password };
+        self.keeping = if broker.keep_password && !(was_kept && is_known) {
+            Some(keep(Some(password.clone())))
+        } else {
+            (was_kept && !broker.keep_password).then(|| keep(None))
+        };
+        self.passwords.insert(broker.key(), password.clone());
+    }
+
     fn connect(&mut self, broker: SavedBroker, password: Password, effects: &mut Vec<Effect>) {
         self.forget_broker();
+        self.asking = None;
         self.link = Link::Connecting;
+        self.keep_password(&broker, &password);
         self.broker = Some(broker.clone());
         self.settings.remember(broker.clone());
         effects.push(Effect::Save(Box::new(self.settings.clone())));
@@ -352,6 +485,9 @@ impl State {
         self.sparks.clear();
         self.opened.clear();
         self.acting.clear();
+        self.feed = Feed::None;
+        self.polled_every = 0;
+        self.lists = Lists::default();
     }
 
     fn act(&mut self, action: Action, effects: &mut Vec<Effect>) {
@@ -401,17 +537,39 @@ impl State {
         effects.push(Effect::Refresh(action.refresh));
     }
 
-    /// Notes what goes into charts.
-    fn sample(&mut self, key: &str, value: &Value) {
-        if key == query::overview().key {
-            if let Ok(overview) = Arc::clone(value).downcast::<api::Overview>() {
-                self.samples.push(self.now, Sample::of(&overview.message_stats, &overview.queue_totals));
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Opening => self.feed = Feed::Opening,
+            News::Opened => self.feed = Feed::Live,
+            News::Broken { problem, retry_at } => self.feed = Feed::Broken { problem, retry_at },
+            News::Absent => self.feed = Feed::None,
+            News::Told(event) => {
+                let topic = feed::told(&event).0;
+                self.lists.fold(*event, &mut self.store, self.now);
+                match topic {
+                    Topic::Overview => self.sample(&query::overview().key),
+                    Topic::Queues => self.sample(&query::queues().key),
+                    _ => {}
+                }
             }
+        }
+    }
+
+    /// Notes what goes into charts.
+    fn sample(&mut self, key: &str) {
+        if key == query::overview().key {
+            let Some(overview) = self.store.peek::<api::Overview>(key).value else { return };
+            let sample = Sample::of(&overview.message_stats, &overview.queue_totals);
+            // Without news everything is as it was.
+            if self.feed == Feed::Live {
+                self.samples.hold(self.now, HOLD_MS);
+            }
+            self.samples.push(self.now, sample);
         } else if key == query::queues().key {
-            if let Ok(queues) = Arc::clone(value).downcast::<Vec<api::Queue>>() {
+            if let Some(queues) = self.store.peek::<Vec<api::Queue>>(key).value {
                 self.sample_queues(&queues);
             }
-        } else if let Ok(queue) = Arc::clone(value).downcast::<api::Queue>() {
+        } else if let Some(queue) = self.store.peek::<api::Queue>(key).value {
             let sample = Sample::of(&queue.message_stats, &queue.totals);
             let ring = self.opened.entry(key.to_owned()).or_insert_with(|| (Ring::new(SAMPLES_MAX), 0));
             ring.0.push(self.now, sample);
@@ -425,22 +583,72 @@ impl State {
     }
 
     fn sample_queues(&mut self, queues: &[api::Queue]) {
+        let now = self.now;
         for queue in queues {
             let ready = queue.totals.messages_ready as f32;
-            let key = (queue.vhost.clone(), queue.name.clone());
-            self.sparks.entry(key).or_insert_with(|| Ring::new(SPARK_MAX)).push(self.now, ready);
+            let vhost = match self.sparks.get_mut(&queue.vhost) {
+                Some(vhost) => vhost,
+                None => self.sparks.entry(queue.vhost.clone()).or_default(),
+            };
+            let spark = match vhost.get_mut(&queue.name) {
+                Some(spark) => spark,
+                None => vhost.entry(queue.name.clone()).or_insert_with(|| Spark::new(now)),
+            };
+            spark.push(now, ready);
         }
-        let now = self.now;
-        if self.sparks.len() > queues.len() {
-            self.sparks.retain(|_, ring| ring.last().is_some_and(|(at, _)| at == now));
+        self.sparked_at = now;
+        if self.sparks.values().map(HashMap::len).sum::<usize>() > queues.len() {
+            self.sparks.values_mut().for_each(|vhost| vhost.retain(|_, spark| spark.seen == now));
+            self.sparks.retain(|_, vhost| !vhost.is_empty());
         }
+    }
+}
+
+/// Ready messages of a queue over the last minute. Only changes are kept: most queues of a large broker lie still.
+#[derive(Debug)]
+struct Spark {
+    changes: Ring<f32>,
+    seen: Millis,
+}
+
+impl Spark {
+    fn new(now: Millis) -> Spark {
+        Spark { changes: Ring::new(SPARK_MAX + 1), seen: now }
+    }
+
+    fn push(&mut self, now: Millis, ready: f32) {
+        self.seen = now;
+        if self.changes.last().is_none_or(|(_, last)| last != ready) {
+            self.changes.push(now, ready);
+        }
+    }
+
+    /// What it was at even distances, up to `now`.
+    fn values(&self, now: Millis) -> Vec<f32> {
+        let Some((first, _)) = self.changes.iter().next() else { return Vec::new() };
+        let mut changes = self.changes.iter().peekable();
+        let mut value = None;
+        (0..SPARK_MAX as Millis)
+            .rev()
+            .map(|back| now.saturating_sub(back * SPARK_STEP_MS))
+            .filter(|at| *at >= first)
+            .filter_map(|at| {
+                while let Some((_, next)) = changes.next_if(|(changed, _)| *changed <= at) {
+                    value = Some(next);
+                }
+                value
+            })
+            .collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::query::Method;
+    use leveret_protocol::admin::events::EventData;
     use leveret_protocol::admin::{Queue, QueueTotals, WhoAmI};
 
     fn connected() -> State {
@@ -556,6 +764,45 @@ mod tests {
     }
 
     #[test]
+    fn a_password_is_looked_up_where_it_is_kept_and_asked_for_otherwise() {
+        let kept = SavedBroker { user: "ops".to_owned(), keep_password: true, ..SavedBroker::default() };
+        let mut state = State::new(Settings::default(), Route::Overview, 0);
+        let effects = state.apply(Intent::Open(Box::new(kept.clone())));
+        assert!(matches!(effects.as_slice(), [Effect::LookUp(_)]), "{effects:?}");
+        let broker = Box::new(kept.clone());
+        state.fold(Event::LookedUp { broker, result: Err("no such service".to_owned()) });
+        assert_eq!((state.asking.as_ref(), state.route()), (Some(&kept), &Route::Connect));
+        assert!(state.no_keyring.is_some());
+
+        let typed = Intent::Connect(Box::new(kept.clone()), Password("s3cret".to_owned()));
+        let keeps = |effects: &[Effect]| {
+            effects.iter().find_map(|effect| match effect {
+                Effect::Keep { password, .. } => Some(password.clone()),
+                _ => None,
+            })
+        };
+        assert_eq!(keeps(&state.apply(typed)), None);
+        let answered = || Event::Connected {
+            broker: Box::default(),
+            user: WhoAmI { name: "ops".to_owned(), tags: vec![] },
+        };
+        assert_eq!(keeps(&state.fold(answered())), Some(Some(Password("s3cret".to_owned()))));
+        state.fold(Event::Kept { result: Ok(()) });
+        assert_eq!((state.asking.as_ref(), state.no_keyring.as_ref()), (None, None));
+
+        // In this session it is known.
+        let effects = state.apply(Intent::Open(Box::new(kept.clone())));
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Connect { .. })), "{effects:?}");
+        assert_eq!(keeps(&state.fold(answered())), None);
+        let no_longer = SavedBroker { keep_password: false, ..kept.clone() };
+        state.apply(Intent::Connect(Box::new(no_longer), Password("s3cret".to_owned())));
+        assert_eq!(keeps(&state.fold(answered())), Some(None));
+        let effects = state.apply(Intent::ForgetBroker(Box::new(kept)));
+        assert_eq!((keeps(&effects), state.settings.brokers.len()), (Some(None), 0));
+        assert!(!state.settings.to_text().contains("s3cret"));
+    }
+
+    #[test]
     fn sparklines_follow_the_queues_that_there_are() {
         let mut state = connected();
         let key = query::queues().key;
@@ -563,10 +810,34 @@ mod tests {
         state.fold(answer(vec![queue("a", 1), queue("b", 1)]));
         state.now += 1_000;
         state.fold(answer(vec![queue("a", 5)]));
-        let spark: Vec<f32> =
-            state.spark("/", "a").expect("a sparkline").iter().map(|(_, ready)| ready).collect();
-        assert_eq!(spark, [1.0, 5.0]);
-        assert!(state.spark("/", "b").is_none());
+        state.now += 2_500;
+        state.fold(Event::Confirmed { key: key.clone() });
+        // Every 1.5 seconds, the last of them now.
+        assert_eq!(state.spark("/", "a"), [1.0, 5.0, 5.0]);
+        assert_eq!(state.spark("/", "b"), []);
+    }
+
+    #[test]
+    fn what_the_feed_tells_is_what_the_screens_read() {
+        let mut state = connected();
+        state.fold(Event::News(News::Opened));
+        let totals = |ready| QueueTotals { messages_ready: ready, ..QueueTotals::default() };
+        let tell = |ready| {
+            let overview = api::Overview { queue_totals: totals(ready), ..api::Overview::default() };
+            Event::News(News::Told(Box::new(EventData::Overview(Box::new(overview)))))
+        };
+        state.fold(tell(1));
+        // Nothing happens for a while: it stays what it was, until it changes.
+        state.now += 60_000;
+        state.fold(tell(9));
+        let samples: Vec<(Millis, f32)> =
+            state.samples.iter().map(|(at, sample)| (at, sample.ready)).collect();
+        assert_eq!(samples, [(1_000, 1.0), (60_000, 1.0), (61_000, 9.0)]);
+        assert_eq!(state.store.peek::<api::Overview>("/api/overview").or_default().queue_totals, totals(9));
+        let problem = Problem::new(ProblemKind::Unreachable, "GET /api/events", "cut");
+        state.fold(Event::News(News::Broken { problem, retry_at: 70_000 }));
+        assert!(matches!(state.feed, Feed::Broken { retry_at: 70_000, .. }));
+        assert_eq!(state.store.peek::<api::Overview>("/api/overview").or_default().queue_totals, totals(9));
     }
 
     #[test]

@@ -123,6 +123,32 @@ impl Store {
         self.entry(key, now).remote.complete(Arc::new(value), now);
     }
 
+    /// The answer is what it was.
+    pub fn confirm(&mut self, key: &str, now: Millis) {
+        self.entry(key, now).remote.confirm(now);
+    }
+
+    /// Changes an answer in place where nobody else holds it, and a copy of it otherwise. Without an answer it begins
+    /// with an empty one.
+    pub fn update<T: Any + Clone + Default + Send + Sync>(
+        &mut self,
+        query: &Query<T>,
+        now: Millis,
+        change: impl FnOnce(&mut T),
+    ) {
+        let remote = &mut self.entry(&query.key, now).remote;
+        let value =
+            remote.take().map(|value| Arc::try_unwrap(value).unwrap_or_else(|held| Value::clone(&held)));
+        let mut value = value.and_then(|value| value.downcast::<T>().ok()).unwrap_or_default();
+        change(Arc::make_mut(&mut value));
+        remote.complete(Arc::new(value), now);
+    }
+
+    /// How often the answer under `key` has changed.
+    pub fn version(&self, key: &str) -> u64 {
+        self.entries.get(key).map_or(0, |entry| entry.remote.version())
+    }
+
     pub fn fail(&mut self, key: &str, problem: Problem, now: Millis) {
         self.entry(key, now).remote.fail(problem);
     }

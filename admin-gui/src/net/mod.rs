@@ -4,14 +4,18 @@
 //!  UI thread ──Command──▶ this thread: one task per request ──Event──▶ UI thread, which is woken
 //! ```
 //!
-//! What the screens want is asked again and again, each query at its own pace; the pace slows down when reading the
-//! answer takes long, so that reading never takes more than a small share of a core. When the broker is lost, only the
-//! overview is tried, ever more rarely; when it is back, everything is asked at once.
+//! What the screens want comes over the live feed where the broker has one. What the feed does not tell is asked again
+//! and again, each query at its own pace, and so is everything while there is no feed; the pace slows down when reading
+//! the answer takes long, so that reading never takes more than a small share of a core. An answer that is the same as
+//! before wakes nobody. When the broker is lost, only the overview is tried, ever more rarely; when it is back, everything
+//! is asked at once.
 
+mod feed;
 mod session;
 mod steps;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -53,13 +57,28 @@ pub struct Net {
 struct Outbox {
     events: mpsc::Sender<Event>,
     wake: Arc<dyn Fn() + Send + Sync>,
+    /// Sent since somebody was woken last.
+    quiet: Arc<AtomicUsize>,
 }
+
+/// Events that may wait for a frame that is drawn anyway.
+const QUIET_MAX: usize = 256;
 
 impl Outbox {
     fn send(&self, event: Event) {
         // The UI is gone only when the program ends.
         if self.events.send(event).is_ok() {
+            self.quiet.store(0, Ordering::Relaxed);
             (self.wake)();
+        }
+    }
+
+    /// Says something that nobody sees: it is taken with the next frame.
+    fn send_quietly(&self, event: Event) {
+        if self.quiet.fetch_add(1, Ordering::Relaxed) >= QUIET_MAX {
+            self.send(event);
+        } else {
+            let _ = self.events.send(event);
         }
     }
 }
@@ -69,7 +88,7 @@ impl Net {
     pub fn start(wake: impl Fn() + Send + Sync + 'static) -> std::io::Result<Net> {
         let (commands, receiver) = unbounded_channel();
         let (sender, events) = mpsc::channel();
-        let outbox = Outbox { events: sender, wake: Arc::new(wake) };
+        let outbox = Outbox { events: sender, wake: Arc::new(wake), quiet: Arc::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("net".to_owned()).spawn(move || {
             runtime.block_on(run(receiver, outbox));

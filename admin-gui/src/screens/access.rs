@@ -64,7 +64,7 @@ texts! {
     SAVED_VHOST = "Vhost saved: {}" | "已保存虚拟主机：{}";
     SAVE_VHOST_WHAT = "Save vhost {}" | "保存虚拟主机 {}";
     DELETE_VHOST = "Delete vhost {}?" | "删除虚拟主机 {}？";
-    DELETE_VHOST_LOSS = "Everything in it goes: queues with {} messages, exchanges, bindings, permissions. Its connections are closed." | "其中所有内容将被删除：含 {} 条消息的队列、交换机、绑定和权限，连接将被关闭。";
+    DELETE_VHOST_LOSS = "Everything in it goes: queues with {} {message|messages}, exchanges, bindings, permissions. Its connections are closed." | "其中所有内容将被删除：含 {} 条消息的队列、交换机、绑定和权限，连接将被关闭。";
     DELETE_VHOST_VERB = "Delete the vhost" | "删除虚拟主机";
     DELETED_VHOST = "Vhost deleted: {}" | "已删除虚拟主机：{}";
     SHOW_ONLY = "Show only this one" | "仅显示此虚拟主机";

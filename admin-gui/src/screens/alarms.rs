@@ -29,10 +29,10 @@ texts! {
     USED_OF = "{} of {}" | "{} / {}";
     FREE_LEAST = "{}, at least {}" | "{}，下限 {}";
     SINCE = "since {}" | "自 {}";
-    STOPPED_NOW = "{} connections are stopped now." | "当前有 {} 个连接被暂停。";
+    STOPPED_NOW = "{} {connection is|connections are} stopped now." | "当前有 {} 个连接被暂停。";
     TOP_PUBLISHERS = "Who publishes most" | "发布最多的连接";
     TOP_QUEUES = "What holds most" | "占用最多的队列";
-    MESSAGES_BYTES = "{} messages, {}" | "{} 条消息，{}";
+    MESSAGES_BYTES = "{} {message|messages}, {}" | "{} 条消息，{}";
     NO_OPERATIONS = "No operations" | "没有操作";
     NO_OPERATIONS_WHY = "Moving, copying, requeueing and deleting many messages goes on in the broker and shows here." | "批量移动、复制、重新投递和删除消息将在此显示。";
     OPERATION = "Operation" | "操作";
@@ -153,23 +153,29 @@ fn alarms(ui: &mut Ui, cx: &Cx<'_>, report: &AlarmReport) {
                     &format::bytes(report.disk_free_limit as f64),
                 ]),
             );
-            let disk = share(report.disk_free_limit, report.disk_free);
-            meter(ui, disk, if disk > 0.85 { tk.danger } else { tk.series[2] });
+            // As on the overview: what is free, until it is little.
+            let tight = report.disk_free < report.disk_free_limit.saturating_mul(2);
+            meter(ui, if tight { 0.1 } else { 1.0 }, if tight { tk.danger } else { tk.success });
         });
         ui.add_space(space::S);
         if !report.top_publishers.is_empty() {
             card(ui, |ui| {
                 ui.set_min_width(ui.available_width());
                 title(ui, t(TOP_PUBLISHERS));
+                ui.spacing_mut().interact_size.y = 20.0;
                 for publisher in &report.top_publishers {
                     ui.horizontal(|ui| {
-                        if link(ui, &publisher.connection).clicked() {
+                        let has_name = !publisher.application.is_empty();
+                        let name = if has_name { &publisher.application } else { &publisher.connection };
+                        if link(ui, name).clicked() {
                             cx.go(Route::Connection { name: publisher.connection.clone() });
                         }
-                        dim(ui, &publisher.application);
-                        faint(ui, &publisher.user);
                         ui.label(PER_SECOND.with(&[&format::rate(publisher.rate)]));
-                        faint(ui, PER_SECOND.with(&[&format::bytes(publisher.bytes_rate)]));
+                        dim(ui, PER_SECOND.with(&[&format::bytes(publisher.bytes_rate)]));
+                        faint(ui, &publisher.user);
+                        if has_name {
+                            faint(ui, &publisher.connection);
+                        }
                     });
                 }
             });
@@ -179,6 +185,7 @@ fn alarms(ui: &mut Ui, cx: &Cx<'_>, report: &AlarmReport) {
             card(ui, |ui| {
                 ui.set_min_width(ui.available_width());
                 title(ui, t(TOP_QUEUES));
+                ui.spacing_mut().interact_size.y = 20.0;
                 for queue in &report.top_queues {
                     ui.horizontal(|ui| {
                         if link(ui, &queue.name).clicked() {
@@ -207,7 +214,7 @@ const OPERATION_COLUMNS: &[TableColumn<Operation>] = &[
                 .with(&[&format::count(operation.done), &format::count(operation.total.max(operation.done))]),
         )
     }),
-    column("started", STARTED, 150.0, Paint::Date, |operation| Cell::count(operation.started_at)),
+    column("started", STARTED, 170.0, Paint::Date, |operation| Cell::count(operation.started_at)),
     column("by", BY, 100.0, Paint::Text, |operation| Cell::text(operation.user.as_str())),
     column("result", RESULT, 220.0, Paint::Text, |operation| Cell::text(outcome(operation))),
 ];
@@ -255,7 +262,7 @@ fn operations(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
 
 const AUDIT_COLUMNS: &[TableColumn<AuditEntry>] = &[
     column("name", NAME, 200.0, Paint::Text, |entry| Cell::text(entry.name.as_str())),
-    column("when", WHEN, 140.0, Paint::Date, |entry| Cell::count(entry.at)),
+    column("when", WHEN, 170.0, Paint::Date, |entry| Cell::count(entry.at)),
     column("user", USER, 100.0, Paint::Text, |entry| Cell::text(entry.user.as_str())),
     column("action", ACTION, 90.0, Paint::Text, |entry| Cell::text(entry.action.as_str())),
     column("kind", WHAT, 100.0, Paint::Text, |entry| Cell::text(entry.kind.as_str())),

@@ -33,7 +33,10 @@ texts! {
     STEP_TLS = "Securing the connection" | "建立安全连接";
     STEP_LOGIN = "Logging in" | "登录";
     STEP_VERSION = "Asking what it is" | "查询版本";
-    PASSWORD_HINT = "Passwords are kept for this session only." | "密码仅在本次会话中保留。";
+    PASSWORD_HINT = "The password is asked for again in the next session." | "下次会话需重新输入密码。";
+    KEEP = "Keep the password in the system's keyring" | "将密码保存在系统密钥环中";
+    NO_KEYRING = "There is no keyring here: the password is asked for in each session." | "此处没有可用的密钥环：每次会话都需输入密码。";
+    TYPE_PASSWORD = "Type the password of {} at {}." | "请输入 {} 在 {} 的密码。";
 }
 
 /// What is typed here.
@@ -41,10 +44,20 @@ texts! {
 pub struct State {
     broker: Option<SavedBroker>,
     password: String,
+    /// The one whose password was asked for.
+    asked: Option<SavedBroker>,
 }
 
 pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     head(ui, t(BROKERS), t(WELCOME), |_| {});
+    if state.asked != cx.state.asking {
+        state.asked.clone_from(&cx.state.asking);
+        if let Some(broker) = &state.asked {
+            state.broker = Some(broker.clone());
+            state.password.clear();
+            ui.ctx().memory_mut(|memory| memory.request_focus(form::password_id()));
+        }
+    }
     ScrollArea::vertical().show(ui, |ui| {
         if cx.state.broker.is_none() {
             for (url, product) in &cx.state.local {
@@ -102,21 +115,14 @@ fn saved(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
                 });
                 ui.with_layout(eframe::egui::Layout::right_to_left(eframe::egui::Align::Center), |ui| {
                     if icon_button(ui, icons::TRASH_2, &FORGET.with(&[&broker.title()])).clicked() {
-                        let mut settings = cx.state.settings.clone();
-                        settings.brokers.retain(|known| known != broker);
-                        cx.send(Intent::Settings(Box::new(settings)));
+                        cx.send(Intent::ForgetBroker(Box::new(broker.clone())));
                     }
                     if icon_button(ui, icons::PENCIL, &EDIT.with(&[&broker.title()])).clicked() {
                         state.broker = Some(broker.clone());
                     }
                     if icon_button(ui, icons::PLUG, &OPEN_BROKER.with(&[&broker.title()])).clicked() {
-                        let same = state.broker.as_ref() == Some(broker);
                         state.broker = Some(broker.clone());
-                        let known = same && !state.password.is_empty();
-                        if known || broker.user == "guest" {
-                            let password = if known { state.password.clone() } else { "guest".to_owned() };
-                            cx.send(Intent::Connect(Box::new(broker.clone()), Password(password)));
-                        }
+                        cx.send(Intent::Open(Box::new(broker.clone())));
                     }
                 });
             });
@@ -130,6 +136,11 @@ fn edit(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
         ui.set_min_width(ui.available_width());
         title(ui, t(NEW));
         ui.add_space(space::S);
+        if let Some(asked) = &cx.state.asking {
+            panel::note(ui, tokens().accent, icons::KEY, |ui| {
+                ui.label(TYPE_PASSWORD.with(&[&asked.user, &asked.title()]));
+            });
+        }
         form::line(ui, t(ADDRESS), &mut broker.url, "http://127.0.0.1:15672");
         form::line(ui, t(USER), &mut broker.user, "guest");
         let entered = form::password(ui, t(PASSWORD), &mut state.password);
@@ -137,6 +148,7 @@ fn edit(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
         ui.add_space(space::XS);
         ui.checkbox(&mut broker.production, t(MARK));
         ui.checkbox(&mut broker.read_only, t(ONLY_LOOK));
+        ui.checkbox(&mut broker.keep_password, t(KEEP));
         ui.add_space(space::S);
         let enter = entered.lost_focus() && ui.input(|input| input.key_pressed(eframe::egui::Key::Enter));
         ui.horizontal(|ui| {
@@ -148,7 +160,13 @@ fn edit(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
                 cx.send(Intent::TestConnection(Box::new(broker.clone()), Password(state.password.clone())));
             }
         });
-        faint(ui, t(PASSWORD_HINT));
+        if broker.keep_password {
+            if let Some(reason) = &cx.state.no_keyring {
+                dim(ui, t(NO_KEYRING)).on_hover_text(reason);
+            }
+        } else {
+            faint(ui, t(PASSWORD_HINT));
+        }
         steps(ui, cx);
     });
 }

@@ -12,8 +12,9 @@ use crate::cx::Cx;
 use crate::text::{common::*, t};
 use crate::texts;
 use crate::theme::{icons, space};
+use crate::widgets::inspector::{About, inspector};
 use crate::widgets::table::{CellPainter, Paint, Table, TableColumn, TableState, aka, column, hidden};
-use crate::widgets::{card, danger_button, facts, head, panel, title};
+use crate::widgets::{button, card, danger_button, dot, facts, faint, head, link, panel, title};
 
 texts! {
     APPLICATION = "Application" | "应用";
@@ -65,7 +66,7 @@ const COLUMNS: &[TableColumn<Connection>] = &[
     column("sent", SENT, 100.0, Paint::Bytes, |connection| {
         Cell::Number(connection.send_oct_details.per_second())
     }),
-    hidden(column("since", SINCE, 150.0, Paint::Date, |connection| Cell::count(connection.connected_at))),
+    hidden(column("since", SINCE, 170.0, Paint::Date, |connection| Cell::count(connection.connected_at))),
     hidden(column("protocol", PROTOCOL, 110.0, Paint::Text, |connection| {
         Cell::text(connection.protocol.as_str())
     })),
@@ -107,6 +108,12 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
             panel::empty(ui, icons::PLUG, t(NO_CONNECTIONS), t(NO_CONNECTIONS_WHY), |_| {});
             return;
         }
+        let one = state.table.selection.cursor().filter(|_| state.table.selection.len() == 1);
+        if let Some(connection) = one.and_then(|one| connections.iter().find(|known| known.name == *one))
+            && inspect(ui, cx, connection)
+        {
+            state.table.selection.clear();
+        }
         let table = Table {
             id: "connections",
             noun: CONNECTIONS,
@@ -137,6 +144,57 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
             close(cx, &chosen(&state.table));
         }
     });
+}
+
+/// Who it is, and what it holds; true when it is to be closed.
+fn inspect(ui: &mut Ui, cx: &Cx<'_>, connection: &Connection) -> bool {
+    let about =
+        About { id: "connection-inspector", icon: icons::PLUG, kind: t(CONNECTION), name: shown(connection) };
+    inspector(ui, &about, |ui| {
+        dot(ui, queues::state_colour(&connection.state), &connection.state);
+        ui.add_space(space::XS);
+        let list = [
+            (t(NAME), connection.name.clone()),
+            (t(USER), connection.user.clone()),
+            (t(VHOST), connection.vhost.clone()),
+            (t(CLIENT), client(connection)),
+            (t(PROTOCOL), connection.protocol.clone()),
+            (t(TLS), queue::yes(connection.ssl).to_owned()),
+            (t(HEARTBEAT), format::duration(u64::from(connection.timeout) * 1_000)),
+            (t(SINCE), format::date(connection.connected_at)),
+            (t(RECEIVED), format::bytes(connection.recv_oct_details.per_second())),
+            (t(SENT), format::bytes(connection.send_oct_details.per_second())),
+        ];
+        facts(ui, "connection inspector", &list);
+        ui.add_space(space::S);
+        title(ui, t(CONSUMERS));
+        let consumers = cx.read(&query::consumers()).or_default();
+        let own = |consumer: &&leveret_protocol::admin::Consumer| {
+            consumer.channel_details.connection_name == connection.name
+        };
+        let mut any = false;
+        for consumer in consumers.iter().filter(own).take(20) {
+            any = true;
+            ui.horizontal_wrapped(|ui| {
+                if link(ui, &consumer.queue.name).clicked() {
+                    cx.go(Route::queue(&consumer.queue.vhost, &consumer.queue.name));
+                }
+                faint(ui, &consumer.consumer_tag);
+            });
+        }
+        if !any {
+            faint(ui, t(NONE));
+        }
+        ui.add_space(space::S);
+        ui.horizontal(|ui| {
+            if button(ui, true, icons::ARROW_RIGHT, t(OPEN)).clicked() {
+                cx.go(Route::Connection { name: connection.name.clone() });
+            }
+            if danger_button(ui, cx.may_write(), icons::UNPLUG, t(CLOSE_DOTS)).clicked() {
+                close(cx, &[connection]);
+            }
+        });
+    })
 }
 
 /// Asks before connections are closed.

@@ -23,6 +23,7 @@ texts! {
     IMPORT = "Import" | "导入";
     IMPORT_WHY = "Drop a file here, name one, or paste its text. Nothing is changed before you choose." | "拖入文件、输入路径或粘贴文本。选择之前不会更改任何内容。";
     FILE_PATH = "File" | "文件";
+    CHOOSE_FILE = "Choose…" | "选择…";
     READ_FILE = "Read the file" | "读取文件";
     PASTE = "Definitions as JSON" | "JSON 定义";
     COMPARE = "Compare" | "比较";
@@ -39,10 +40,10 @@ texts! {
     CHOOSE_NONE = "None" | "全不选";
     FIELD_CHANGE = "{}: {} → {}" | "{}：{} → {}";
     MISSING = "{} needs {}, which is neither here nor chosen." | "{} 需要 {}，但其既不存在也未被选中。";
-    IMPORT_CHOSEN = "Import {} definitions" | "导入 {} 项定义";
-    IMPORT_TITLE = "Import {} definitions?" | "导入 {} 项定义？";
-    IMPORT_LOSS = "{} are added, {} that exist are replaced by what the file says." | "新增 {} 项，{} 项已有定义将被文件内容替换。";
-    IMPORTED = "{} definitions were imported" | "已导入 {} 项定义";
+    IMPORT_CHOSEN = "Import {} {definition|definitions}" | "导入 {} 项定义";
+    IMPORT_TITLE = "Import {} {definition|definitions}?" | "导入 {} 项定义？";
+    IMPORT_LOSS = "{} {is|are} added, {} that {exists is|exist are} replaced by what the file says." | "新增 {} 项，{} 项已有定义将被文件内容替换。";
+    IMPORTED = "{} {definition was|definitions were} imported" | "已导入 {} 项定义";
     IMPORT_WHAT = "Import definitions" | "导入定义";
     START_OVER = "Another file" | "另选文件";
     NOTHING_NEW = "Everything in the file is here already." | "文件中的内容均已存在。";
@@ -61,6 +62,8 @@ pub struct State {
     chosen: BTreeSet<(&'static str, String)>,
     show_same: bool,
     asked: bool,
+    /// The number of the last file that was taken of those chosen.
+    file_number: u64,
 }
 
 /// Larger files are no definitions.
@@ -76,6 +79,12 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     if !state.asked && cx.state.is_live() {
         state.asked = true;
         cx.fetch(&query);
+    }
+    if let Some((number, file)) = cx.state.chosen.as_ref().filter(|(number, _)| *number != state.file_number)
+    {
+        state.file_number = *number;
+        state.path.clone_from(file);
+        state.read_file(file);
     }
     for file in ui.input(|input| input.raw.dropped_files.clone()) {
         state.read_file(&file.path().display().to_string());
@@ -125,6 +134,7 @@ fn plain(ui: &mut Ui, contents: impl FnOnce(&mut Ui)) {
 
 fn export(ui: &mut Ui, cx: &Cx<'_>, value: Option<&Json>, vhost: Option<&str>) {
     let Some(value) = value else { return };
+    ui.spacing_mut().interact_size.y = 20.0;
     let text = || serde_json::to_string_pretty(value).unwrap_or_default();
     for kind in KINDS {
         let count = value.get(kind).and_then(Json::as_array).map_or(0, Vec::len);
@@ -160,9 +170,12 @@ impl State {
                 t(FILE_PATH),
                 &mut self.path,
                 "definitions.json",
-                (ui.available_width() - 150.0).max(120.0),
+                (ui.available_width() - 250.0).max(120.0),
             );
-            if button(ui, !self.path.trim().is_empty(), icons::FOLDER_OPEN, t(READ_FILE)).clicked() {
+            if button(ui, true, icons::FOLDER_OPEN, t(CHOOSE_FILE)).clicked() {
+                cx.send(Intent::Choose);
+            }
+            if button(ui, !self.path.trim().is_empty(), icons::FILE_DIFF, t(READ_FILE)).clicked() {
                 let path = self.path.trim().to_owned();
                 self.read_file(&path);
             }

@@ -19,7 +19,7 @@ use crate::widgets::table::{CellPainter, Paint, Table, TableColumn, TableState, 
 use crate::widgets::{button, card, danger_button, dim, form, head, icon_button_if, panel};
 
 texts! {
-    WAITING = "{} messages wait" | "{} 条消息等待中";
+    WAITING = "{} {message waits|messages wait}" | "{} 条消息等待中";
     NO_EXCHANGES = "There is no delayed exchange" | "没有延迟交换机";
     NO_EXCHANGES_WHY = "Declare an exchange of the type x-delayed-message and publish with the header x-delay, in milliseconds." | "声明类型为 x-delayed-message 的交换机，并使用 x-delay 消息头（毫秒）发布。";
     NOTHING_WAITS = "Nothing waits here" | "没有等待的消息";
@@ -31,12 +31,12 @@ texts! {
     KEY = "Key" | "路由键";
     SIZE = "Size" | "大小";
     RELEASE = "Send now" | "立即发送";
-    RELEASED = "Sent on: {} messages" | "已发送 {} 条消息";
-    RELEASE_WHAT = "Send {} delayed messages now" | "立即发送 {} 条延迟消息";
-    CANCEL_TITLE = "Delete {} delayed messages?" | "删除 {} 条延迟消息？";
+    RELEASED = "Sent on: {} {message|messages}" | "已发送 {} 条消息";
+    RELEASE_WHAT = "Send {} delayed {message|messages} now" | "立即发送 {} 条延迟消息";
+    CANCEL_TITLE = "Delete {} delayed {message|messages}?" | "删除 {} 条延迟消息？";
     CANCEL_LOSS = "They are never delivered." | "这些消息将不会被投递。";
-    CANCEL_VERB = "Delete {} messages" | "删除 {} 条消息";
-    CANCELLED = "Deleted: {} delayed messages" | "已删除 {} 条延迟消息";
+    CANCEL_VERB = "Delete {} {message|messages}" | "删除 {} 条消息";
+    CANCELLED = "Deleted: {} delayed {message|messages}" | "已删除 {} 条延迟消息";
     NOUN = "Messages" | "消息";
     NEXT_PAGE = "Next page" | "下一页";
 }
@@ -59,7 +59,7 @@ const COLUMNS: &[TableColumn<DelayedMessage>] = &[
             Payload::read(&message.payload, &message.payload_encoding, message.payload_bytes).first_line(160),
         )
     }),
-    column("due", DUE, 150.0, Paint::Date, |message| Cell::count(message.due_at)),
+    column("due", DUE, 170.0, Paint::Date, |message| Cell::count(message.due_at)),
     column("left", LEFT, 100.0, Paint::Custom(left), |message| Cell::count(message.due_at)),
     column("key", KEY, 140.0, Paint::Mono, |message| Cell::text(message.routing_key.as_str())),
     column("size", SIZE, 80.0, Paint::Bytes, |message| Cell::count(message.payload_bytes)),

@@ -1,19 +1,20 @@
 //! All exchanges.
 
-use eframe::egui::Ui;
+use eframe::egui::{RichText, Ui};
 use leveret_admin_model::filter::Cell;
 use leveret_admin_model::index::Sort;
 use leveret_admin_model::route::encode;
-use leveret_admin_model::{Action, Danger, Method, Request, Route, query};
+use leveret_admin_model::{Action, Danger, Method, Request, Route, format, query};
 use leveret_protocol::admin::Exchange;
 
 use super::forms::DeclareExchange;
 use crate::cx::Cx;
 use crate::text::{common::*, t};
 use crate::texts;
-use crate::theme::{icons, tokens};
+use crate::theme::{self, icons, space, tokens};
+use crate::widgets::inspector::{About, inspector};
 use crate::widgets::table::{CellPainter, Paint, Table, TableColumn, TableState, column, hidden};
-use crate::widgets::{danger_button, head, panel, primary};
+use crate::widgets::{button, danger_button, facts, faint, head, link, panel, primary, title};
 
 texts! {
     NEW_EXCHANGE = "New exchange" | "新建交换机";
@@ -86,6 +87,12 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     });
     panel::remote(ui, cx, &answer, |ui, _| {
         let Some(exchanges) = &answer.value else { return };
+        let one = state.table.selection.cursor().filter(|_| state.table.selection.len() == 1);
+        if let Some(exchange) = one.and_then(|one| exchanges.iter().find(|exchange| key(exchange) == *one))
+            && inspect(ui, cx, exchange)
+        {
+            state.table.selection.clear();
+        }
         let table = Table {
             id: "exchanges",
             noun: EXCHANGES,
@@ -125,6 +132,68 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
         state.declare = None;
     }
 }
+
+/// What one wants to know of an exchange before opening it; true when it is to be closed.
+fn inspect(ui: &mut Ui, cx: &Cx<'_>, exchange: &Exchange) -> bool {
+    let name = if exchange.name.is_empty() { t(DEFAULT_EXCHANGE) } else { &exchange.name };
+    let about = About { id: "exchange-inspector", icon: icons::SHUFFLE, kind: t(EXCHANGE), name };
+    inspector(ui, &about, |ui| {
+        let stats = exchange.message_stats.unwrap_or_default();
+        let mut list = vec![
+            (t(TYPE), exchange.kind.clone()),
+            (t(VHOST), exchange.vhost.clone()),
+            (t(FEATURES), words(exchange).join(" ")),
+            (t(IN_RATE), format::rate(stats.publish_in_details.per_second())),
+            (t(OUT_RATE), format::rate(stats.publish_out_details.per_second())),
+        ];
+        if let Some(policy) = exchange.policy.as_ref().filter(|policy| !policy.is_empty()) {
+            list.push((t(POLICY), policy.clone()));
+        }
+        for (name, value) in &exchange.arguments {
+            list.push((name.as_str(), super::queue::plain(value)));
+        }
+        facts(ui, "exchange inspector", &list);
+        ui.add_space(space::S);
+        title(ui, t(BINDINGS));
+        let bindings = cx.read(&query::bindings()).or_default();
+        let own: Vec<_> = bindings
+            .iter()
+            .filter(|binding| binding.vhost == exchange.vhost && binding.source == exchange.name)
+            .collect();
+        if own.is_empty() {
+            faint(ui, t(NONE));
+        }
+        for binding in own.iter().take(LISTED_MAX) {
+            ui.horizontal_wrapped(|ui| {
+                if !binding.routing_key.is_empty() {
+                    ui.label(
+                        RichText::new(&binding.routing_key).font(theme::mono()).color(tokens().text_dim),
+                    );
+                }
+                ui.label(
+                    RichText::new(icons::ARROW_RIGHT).font(theme::icon(12.0)).color(tokens().text_faint),
+                );
+                if link(ui, &binding.destination).clicked() {
+                    cx.go(if binding.destination_type == "exchange" {
+                        Route::exchange(&binding.vhost, &binding.destination)
+                    } else {
+                        Route::queue(&binding.vhost, &binding.destination)
+                    });
+                }
+            });
+        }
+        if own.len() > LISTED_MAX {
+            faint(ui, format!("… {}", own.len() - LISTED_MAX));
+        }
+        ui.add_space(space::S);
+        if button(ui, true, icons::ARROW_RIGHT, t(OPEN)).clicked() {
+            cx.go(Route::exchange(&exchange.vhost, &exchange.name));
+        }
+    })
+}
+
+/// Bindings that are listed beside the table.
+const LISTED_MAX: usize = 40;
 
 /// False for those that every vhost has: they cannot be deleted.
 pub fn is_own(exchange: &Exchange) -> bool {

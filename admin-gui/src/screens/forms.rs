@@ -424,7 +424,7 @@ pub struct WhereTo {
 texts! {
     WHERE_TO = "Where would this go?" | "消息会去哪里？";
     ASK = "Ask" | "查询";
-    REACHES = "It would reach {} queues:" | "将到达 {} 个队列：";
+    REACHES = "It would reach {} {queue|queues}:" | "将到达 {} 个队列：";
     REACHES_NONE = "No queue takes it: it would be dropped, or returned if it is mandatory." | "没有匹配的队列：消息会被丢弃，或在 mandatory 时退回。";
     THROUGH_ALTERNATE = "Nothing matches, so the alternate exchange {} takes it." | "没有匹配项，由备用交换机 {} 处理。";
     COMPUTED_HERE = "This broker does not tell, so it is worked out from the bindings you see." | "此服务器不提供该功能，结果由当前绑定推算。";

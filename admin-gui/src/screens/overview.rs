@@ -34,27 +34,33 @@ texts! {
     DISK_ALARM_HELP = "{} are left, {} are required. Free some space, or purge what nobody needs." | "剩余 {}，需要 {}。请释放空间或清空无用的队列。";
     MEMORY_NEAR = "Memory is nearly full" | "内存即将用尽";
     MEMORY_NEAR_HELP = "{} of {} are in use. Publishers will be stopped at the limit." | "已使用 {}（上限 {}）。达到上限后将阻止发布。";
-    BLOCKED = "{} connections may not publish" | "{} 个连接被禁止发布";
+    BLOCKED = "{} {connection|connections} may not publish" | "{} 个连接被禁止发布";
     BLOCKED_HELP = "An alarm is on. They go on by themselves when it ends." | "存在告警，解除后会自动恢复。";
     NO_CONSUMER = "{}: nobody consumes" | "{}：没有消费者";
-    NO_CONSUMER_HELP = "{} messages wait. Is its application running?" | "有 {} 条消息等待。相应的应用是否在运行？";
-    NO_CONSUMER_GROWING = "{} messages wait, {}/s more. Is its application running?" | "有 {} 条消息等待，每秒增加 {}。相应的应用是否在运行？";
+    NO_CONSUMER_HELP = "{} {message waits|messages wait}. Is its application running?" | "有 {} 条消息等待。相应的应用是否在运行？";
+    NO_CONSUMER_GROWING = "{} {message waits|messages wait}, {}/s more. Is its application running?" | "有 {} 条消息等待，每秒增加 {}。相应的应用是否在运行？";
     GROWING = "{}: consumers do not keep up" | "{}：消费速度跟不上";
-    GROWING_HELP = "{} messages wait, {}/s more; consumers: {}. Add some, or raise their prefetch." | "有 {} 条消息等待，每秒增加 {}，共 {} 个消费者。请增加消费者或提高预取数。";
+    GROWING_HELP = "{} {message waits|messages wait}, {}/s more; consumers: {}. Add some, or raise their prefetch." | "有 {} 条消息等待，每秒增加 {}，共 {} 个消费者。请增加消费者或提高预取数。";
     STUCK = "{}: consumers hold messages and acknowledge none" | "{}：消费者持有消息但未确认";
-    STUCK_HELP = "{} messages are out; consumers: {}. See who holds them." | "有 {} 条消息在 {} 个消费者手中。查看持有者。";
-    DEAD = "{}: {} dead letters" | "{}：{} 条死信";
+    STUCK_HELP = "{} {message is|messages are} out; consumers: {}. See who holds them." | "有 {} 条消息在 {} 个消费者手中。查看持有者。";
+    PAUSED = "{}: paused" | "{}：已暂停";
+    PAUSED_HELP = "{} {message waits|messages wait} until somebody resumes it." | "有 {} 条消息等待恢复。";
+    DEAD = "{}: {} dead {letter|letters}" | "{}：{} 条死信";
     DEAD_HELP = "Look why they died, then send them back or delete them." | "查看原因，然后重新投递或删除。";
     DEAD_GROWING = "{}/s more. Look why they die, then send them back or delete them." | "每秒增加 {}。查看原因，然后重新投递或删除。";
 }
+
+/// Whoever seems to do nothing is looked at again after this time.
+const LOOK_AGAIN_MS: Millis = 5_000;
 
 /// What is remembered of this screen.
 #[derive(Debug, Default)]
 pub struct State {
     window: Option<Millis>,
+    watch: attention::Watch,
     findings: Vec<Finding>,
-    /// Which versions of queues, nodes and connections, and which vhost, the findings are of.
-    found_for: Option<([u64; 3], Option<String>)>,
+    /// Which versions of queues, nodes and connections, which vhost and which moment the findings are of.
+    found_for: Option<([u64; 3], Option<String>, Millis)>,
 }
 
 pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
@@ -188,17 +194,20 @@ fn split(text: &str) -> (String, String) {
 
 fn charts(ui: &mut Ui, cx: &Cx<'_>, window: Millis) {
     let tk = tokens();
+    // As high as there is room, within reason.
+    let height = (ui.ctx().content_rect().bottom() - ui.cursor().top() - 84.0).clamp(150.0, 340.0);
     let since = cx.now().saturating_sub(window);
+    let samples = cx.state.samples_until_now(since);
     let points = |value: fn(&Sample) -> f32| -> Vec<(Millis, f32)> {
-        cx.state.samples.since(since).map(|(at, sample)| (at, value(&sample))).collect()
+        samples.iter().map(|(at, sample)| (*at, value(sample))).collect()
     };
     let line =
         |name, at: usize, dashed, value| Line { name, colour: tk.series[at], dashed, points: points(value) };
     let chart = |title| Chart {
         title,
         group: "overview",
-        height: 150.0,
-        now: cx.state.samples.last().map_or(cx.now(), |(at, _)| at),
+        height,
+        now: samples.last().map_or(cx.now(), |(at, _)| *at),
         window_ms: window,
         unit: "",
         value: format::short,
@@ -230,7 +239,14 @@ fn attention_list(
     (queues, nodes, connections): (&[api::Queue], &[api::Node], &[api::Connection]),
     versions: [u64; 3],
 ) {
-    if state.found_for != Some((versions, cx.state.vhost.clone())) {
+    let moment = if state.watch.is_waiting() {
+        ui.ctx().request_repaint_after(std::time::Duration::from_millis(LOOK_AGAIN_MS));
+        cx.now() / LOOK_AGAIN_MS
+    } else {
+        0
+    };
+    let found_for = Some((versions, cx.state.vhost.clone(), moment));
+    if state.found_for != found_for {
         let in_vhost: Vec<api::Queue>;
         let queues = if cx.state.vhost.is_some() {
             in_vhost = queues.iter().filter(|queue| cx.shows_vhost(&queue.vhost)).cloned().collect();
@@ -238,8 +254,8 @@ fn attention_list(
         } else {
             queues
         };
-        state.findings = attention::findings(queues, nodes, connections, attention::looks_dead);
-        state.found_for = Some((versions, cx.state.vhost.clone()));
+        state.findings = state.watch.findings(cx.now(), queues, nodes, connections, attention::looks_dead);
+        state.found_for = found_for;
     }
     let findings = &state.findings;
     card(ui, |ui| {
@@ -314,6 +330,7 @@ fn words(kind: &Kind) -> (String, String) {
         Kind::Stuck { queue, unacked, consumers, .. } => {
             (STUCK.with(&[queue]), STUCK_HELP.with(&[&count(*unacked), consumers]))
         }
+        Kind::Paused { queue, ready, .. } => (PAUSED.with(&[queue]), PAUSED_HELP.with(&[&count(*ready)])),
         Kind::DeadLetters { queue, messages, growth, .. } => {
             let help = if *growth > 0.0 {
                 DEAD_GROWING.with(&[&format::rate(*growth)])

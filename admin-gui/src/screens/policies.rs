@@ -31,7 +31,7 @@ texts! {
     POLICY_TITLE = "Policy" | "策略";
     BOTH = "queues and exchanges" | "队列和交换机";
     BAD_PATTERN = "This is no regular expression: {}" | "不是有效的正则表达式：{}";
-    APPLIES = "Applies to {} queues and {} exchanges" | "应用于 {} 个队列和 {} 个交换机";
+    APPLIES = "Applies to {} {queue|queues} and {} {exchange|exchanges}" | "应用于 {} 个队列和 {} 个交换机";
     LOSES = "another policy wins in {} of them" | "其中 {} 个由其他策略生效";
     REPLACES = "in place of {}" | "取代 {}";
     NOTHING_MATCHES_NOW = "Nothing matches now. It will hold for what is declared later." | "目前没有匹配项，将对之后声明的对象生效。";

@@ -57,7 +57,7 @@ texts! {
     REDELIVERED = "redelivered" | "重新投递";
     HELD_BY = "Held by {} for {}" | "由 {} 持有，已 {}";
     FETCHED = "basic.get" | "basic.get";
-    DIED = "Died in {}, {}, {} times" | "死于 {}，原因 {}，共 {} 次";
+    DIED = "Died in {}, {}, {} {time|times}" | "死于 {}，原因 {}，共 {} 次";
     COPY_PAYLOAD = "Copy the payload" | "复制消息体";
     NO_BINDINGS = "Only the default exchange leads here, by the queue's name." | "仅默认交换机可通过队列名路由到此。";
     NO_BINDINGS_WHY = "Bind it to an exchange to route messages by other keys." | "绑定到交换机即可使用其他路由键。";
@@ -66,7 +66,7 @@ texts! {
     UNBIND_WHAT = "Unbind {} → {}" | "解绑 {} → {}";
     PUBLISH_HERE = "Publish to this queue" | "发布到此队列";
     WAITING_SINCE = "The first one waits for {}" | "最早的消息已等待 {}";
-    NEWEST_LAST = "The first {} messages, in the order in which they would leave." | "按出队顺序显示前 {} 条消息。";
+    NEWEST_LAST = "The first {} {message|messages}, in the order in which they would leave." | "按出队顺序显示前 {} 条消息。";
 }
 
 /// What is remembered of this screen.

@@ -1,9 +1,9 @@
 //! All queues.
 
-use eframe::egui::{Color32, Ui};
+use eframe::egui::{Color32, Sense, Ui, Vec2};
 use leveret_admin_model::filter::Cell;
 use leveret_admin_model::index::Sort;
-use leveret_admin_model::route::encode;
+use leveret_admin_model::route::{QueueTab, encode};
 use leveret_admin_model::state::Sample;
 use leveret_admin_model::{Action, Danger, Method, Request, Route, format, query};
 use leveret_protocol::admin::Queue;
@@ -12,9 +12,10 @@ use super::forms::DeclareQueue;
 use crate::cx::Cx;
 use crate::text::{common::*, t};
 use crate::texts;
-use crate::theme::{icons, series, tokens};
+use crate::theme::{icons, series, space, tokens};
+use crate::widgets::inspector::{About, inspector};
 use crate::widgets::table::{CellPainter, Paint, Table, TableColumn, TableState, aka, column, hidden};
-use crate::widgets::{button, danger_button, head, panel, primary, spark};
+use crate::widgets::{badge, button, danger_button, dot, facts, head, panel, primary, spark, title};
 
 texts! {
     NEW_QUEUE = "New queue" | "新建队列";
@@ -27,13 +28,13 @@ texts! {
     NO_QUEUES_WHY = "Applications declare them, or you do it here." | "可由应用程序声明，也可在此创建。";
     PURGE_TITLE = "Purge {} queues?" | "清空 {} 个队列？";
     PURGE_ONE = "Purge queue {}?" | "清空队列 {}？";
-    PURGE_LOSS = "{} ready messages are removed for good. Unacknowledged ones stay." | "将永久删除 {} 条就绪消息，未确认的消息保留。";
-    PURGE_VERB = "Purge {} messages" | "清空 {} 条消息";
+    PURGE_LOSS = "{} ready {message is|messages are} removed for good. Unacknowledged ones stay." | "将永久删除 {} 条就绪消息，未确认的消息保留。";
+    PURGE_VERB = "Purge {} {message|messages}" | "清空 {} 条消息";
     PURGED = "Purged: {}" | "已清空：{}";
     PURGE_WHAT = "Purge {}" | "清空 {}";
     DELETE_TITLE = "Delete {} queues?" | "删除 {} 个队列？";
     DELETE_ONE = "Delete queue {}?" | "删除队列 {}？";
-    DELETE_LOSS = "{} messages are lost, {} consumers are cancelled, bindings are removed." | "将丢失 {} 条消息，取消 {} 个消费者，并移除绑定。";
+    DELETE_LOSS = "{} {message is|messages are} lost, {} {consumer is|consumers are} cancelled, bindings are removed." | "将丢失 {} 条消息，取消 {} 个消费者，并移除绑定。";
     DELETE_VERB = "Delete {} queues" | "删除 {} 个队列";
     DELETE_VERB_ONE = "Delete the queue" | "删除队列";
     DELETED = "Deleted: {}" | "已删除：{}";
@@ -147,15 +148,12 @@ pub fn state_colour(state: &str) -> Color32 {
 }
 
 fn trend(cell: &CellPainter<'_>, queue: &Queue) {
-    if let Some(ring) = cell.cx.state.spark(&queue.vhost, &queue.name) {
-        let values: Vec<f32> = ring.iter().map(|(_, ready)| ready).collect();
-        spark::paint(
-            cell.painter,
-            cell.rect.shrink2((0.0, 6.0).into()),
-            values.into_iter(),
-            tokens().series[series::READY],
-        );
-    }
+    spark::paint(
+        cell.painter,
+        cell.rect.shrink2((0.0, 6.0).into()),
+        cell.cx.state.spark(&queue.vhost, &queue.name).into_iter(),
+        tokens().series[series::READY],
+    );
 }
 
 fn key(queue: &Queue) -> String {
@@ -175,6 +173,15 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
             panel::empty(ui, icons::INBOX, t(NO_QUEUES), t(NO_QUEUES_WHY), |_| {});
             return;
         }
+        if let Some(queue) = one_selected(queues, &state.table)
+            && inspect(ui, cx, queue)
+        {
+            state.table.selection.clear();
+        }
+        // Names alone do not tell queues of several vhosts apart.
+        let several = cx.state.vhost.is_none()
+            && queues.first().is_some_and(|first| queues.iter().any(|queue| queue.vhost != first.vhost));
+        state.table.also = if several { &["vhost"] } else { &[] };
         let table = Table {
             id: "queues",
             noun: QUEUES,
@@ -209,6 +216,70 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     {
         state.declare = None;
     }
+}
+
+/// The one that is selected, when it is only one.
+fn one_selected<'a>(queues: &'a [Queue], table: &TableState) -> Option<&'a Queue> {
+    let cursor = table.selection.cursor().filter(|_| table.selection.len() == 1)?;
+    queues.iter().find(|queue| key(queue) == *cursor)
+}
+
+/// What one wants to know of a queue before opening it; true when it is to be closed.
+fn inspect(ui: &mut Ui, cx: &Cx<'_>, queue: &Queue) -> bool {
+    let about = About { id: "queue-inspector", icon: icons::INBOX, kind: t(QUEUE), name: &queue.name };
+    inspector(ui, &about, |ui| {
+        ui.horizontal_wrapped(|ui| {
+            dot(ui, state_colour(&queue.state), &queue.state);
+            for word in feature_words(queue) {
+                badge(ui, word, tokens().text_dim);
+            }
+        });
+        ui.add_space(space::XS);
+        let (rect, _) = ui.allocate_exact_size(Vec2::new(ui.available_width(), 46.0), Sense::hover());
+        let values = cx.state.spark(&queue.vhost, &queue.name).into_iter();
+        spark::paint(ui.painter(), rect.shrink(3.0), values, tokens().series[series::READY]);
+        ui.add_space(space::XS);
+        let sample = sample(queue);
+        let rate = |value: f32| format::rate(f64::from(value));
+        let mut list = vec![
+            (t(READY), format::count(queue.totals.messages_ready)),
+            (t(UNACKED), format::count(queue.totals.messages_unacknowledged)),
+            (t(BYTES), format::bytes(queue.message_bytes as f64)),
+            (t(PUBLISH_RATE), rate(sample.publish)),
+            (t(DELIVER_RATE), rate(sample.deliver)),
+            (t(ACK_RATE), rate(sample.ack)),
+            (t(CONSUMERS), queue.consumers.to_string()),
+            (t(VHOST), queue.vhost.clone()),
+        ];
+        if let Some(policy) = &queue.policy {
+            list.push((t(POLICY), policy.clone()));
+        }
+        facts(ui, "queue inspector", &list);
+        if !queue.arguments.is_empty() {
+            ui.add_space(space::S);
+            title(ui, t(ARGUMENTS));
+            let arguments: Vec<(&str, String)> = queue
+                .arguments
+                .iter()
+                .map(|(name, value)| (name.as_str(), super::queue::plain(value)))
+                .collect();
+            facts(ui, "queue arguments", &arguments);
+        }
+        ui.add_space(space::S);
+        let tabs = [
+            (QueueTab::Overview, icons::ARROW_RIGHT, OPEN),
+            (QueueTab::Messages, icons::MAIL, MESSAGES),
+            (QueueTab::Consumers, icons::USERS, CONSUMERS),
+            (QueueTab::Bindings, icons::CABLE, BINDINGS),
+        ];
+        ui.horizontal_wrapped(|ui| {
+            for (tab, icon, name) in tabs {
+                if button(ui, true, icon, t(name)).clicked() {
+                    cx.go(Route::Queue { vhost: queue.vhost.clone(), name: queue.name.clone(), tab });
+                }
+            }
+        });
+    })
 }
 
 fn selected<'a>(queues: &'a [Queue], table: &TableState) -> Vec<&'a Queue> {

@@ -4,8 +4,9 @@ use eframe::egui::{
     Align, Button, CornerRadius, Frame, Layout, Margin, Panel, Popup, RichText, Sense, Stroke, Ui, Vec2,
 };
 use leveret_admin_model::state::Link;
-use leveret_admin_model::{Intent, Route, format, query};
+use leveret_admin_model::{Feed, Intent, Route, format, query};
 
+use super::panes::{Pane, door};
 use super::{Decision, Shell};
 use crate::cx::Cx;
 use crate::text::{common::*, t};
@@ -20,6 +21,10 @@ texts! {
     NOT_CONNECTED = "Not connected" | "未连接";
     CHOOSE_BROKER = "Choose a broker" | "选择消息服务器";
     LIVE = "live" | "实时";
+    LIVE_WHY = "The broker tells what changes as it happens." | "服务器实时推送变化。";
+    POLLED = "polled every {} s" | "每 {} 秒轮询";
+    POLLED_WHY = "This broker has no live feed: it is asked again and again." | "此服务器没有实时推送，因此定期查询。";
+    POLLED_MEANWHILE = "The live feed is interrupted: it is asked again and again meanwhile." | "实时推送已中断，期间改为定期查询。";
     CONNECTING = "connecting…" | "正在连接…";
     LOST = "lost" | "已断开";
     NOTICES = "Notices" | "通知";
@@ -141,20 +146,33 @@ fn search(shell: &mut Shell, ui: &mut Ui) {
     let label = RichText::new(format!("{}  {}", icons::SEARCH, t(SEARCH_BUTTON))).color(tk.text_faint);
     let shortcut = RichText::new("Ctrl+K").font(theme::small()).color(tk.text_faint);
     let button = Button::new(label).right_text(shortcut).fill(tk.field).min_size(Vec2::new(220.0, 28.0));
-    if named(ui.add(button), t(SEARCH_BUTTON)).clicked() {
+    let response = named(ui.add(button), t(SEARCH_BUTTON));
+    door(ui.ctx(), Pane::Bar, response.id);
+    if response.clicked() {
         shell.palette.toggle();
     }
 }
 
 fn link_state(ui: &mut Ui, cx: &Cx<'_>) {
     let tk = tokens();
-    let (colour, text) = match &cx.state.link {
-        Link::None => return,
-        Link::Connecting => (tk.warning, t(CONNECTING)),
-        Link::Live => (tk.success, t(LIVE)),
-        Link::Lost { .. } => (tk.danger, t(LOST)),
+    let polled = || POLLED.with(&[&cx.state.polled_every.div_ceil(1_000).max(1)]);
+    let (colour, text, why) = match (&cx.state.link, &cx.state.feed) {
+        (Link::None, _) => return,
+        (Link::Connecting, _) => (tk.warning, t(CONNECTING).to_owned(), String::new()),
+        (Link::Live, Feed::Live) => (tk.success, t(LIVE).to_owned(), t(LIVE_WHY).to_owned()),
+        (Link::Live, Feed::None) => (tk.success, polled(), t(POLLED_WHY).to_owned()),
+        (Link::Live, Feed::Opening) => (tk.success, polled(), String::new()),
+        (Link::Live, Feed::Broken { problem, .. }) => (
+            tk.warning,
+            polled(),
+            format!("{}\n{}: {}", t(POLLED_MEANWHILE), problem.request, problem.detail),
+        ),
+        (Link::Lost { .. }, _) => (tk.danger, t(LOST).to_owned(), String::new()),
     };
-    ui.label(RichText::new(text).font(theme::small()).color(tk.text_dim));
+    let label = ui.label(RichText::new(text).font(theme::small()).color(tk.text_dim));
+    if !why.is_empty() {
+        label.on_hover_text(why);
+    }
     let (rect, _) = ui.allocate_exact_size(Vec2::splat(8.0), Sense::hover());
     ui.painter().circle_filled(rect.center(), 3.5, colour);
 }

@@ -15,7 +15,9 @@ texts! {
     FILTER_KEY = "Filter" | "筛选";
     MOVE = "Move" | "移动";
     RANGE = "Select a range" | "选择一段";
-    TOGGLE = "Select one more" | "多选";
+    TOGGLE = "Select one more, or one less" | "增选或取消一行";
+    PANE = "Next part of the window; with Shift the one before" | "窗口的下一区域；按住 Shift 为上一区域";
+    HELP = "This list" | "快捷键列表";
     ALL = "Select all" | "全选";
     OPEN_ROW = "Open" | "打开";
     COPY_ROWS = "Copy the selected rows" | "复制所选行";
@@ -62,6 +64,8 @@ fn every() -> Vec<(String, &'static str)> {
             Some((key, t(command.name)))
         })
         .collect();
+    keys.push(("?".to_owned(), t(HELP)));
+    keys.push(("F6".to_owned(), t(PANE)));
     keys.push(("Esc".to_owned(), t(LEAVE)));
     keys.push(("Ctrl+Enter".to_owned(), t(SUBMIT)));
     keys.push(("Ctrl++ Ctrl+- Ctrl+0".to_owned(), t(ZOOM)));
@@ -73,7 +77,7 @@ fn tables() -> Vec<(String, &'static str)> {
         ("/  Ctrl+F", FILTER_KEY),
         ("↑ ↓ PgUp PgDn", MOVE),
         ("Shift+↑ ↓", RANGE),
-        ("Ctrl+click", TOGGLE),
+        ("Space  Ctrl+click", TOGGLE),
         ("Ctrl+A", ALL),
         ("Enter", OPEN_ROW),
         ("Ctrl+C", COPY_ROWS),

@@ -7,6 +7,7 @@ mod help;
 mod navigation;
 mod notices;
 mod palette;
+pub mod panes;
 
 use eframe::egui::Ui;
 
@@ -22,6 +23,7 @@ pub struct Shell {
     pub danger: Danger,
     pub notices_open: bool,
     pub help_open: bool,
+    pub panes: panes::Panes,
 }
 
 /// What was decided in a dialog of the shell.
@@ -53,7 +55,8 @@ impl Shell {
             notices::panel(self, ui, cx);
         }
         notices::toasts(ui, cx);
-        self.palette.ui(ui, cx);
+        self.panes.ui(ui);
+        self.help_open |= self.palette.ui(ui, cx);
         if let Some(danger) = &cx.state.danger {
             decision = self.danger.ui(ui, cx, danger).or(decision);
         } else {

@@ -1,12 +1,13 @@
 //! Where one can go, on the left.
 
 use eframe::egui::{
-    Align2, CornerRadius, Frame, Margin, Panel, Rect, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo,
-    accesskit::Role, pos2,
+    Align2, CornerRadius, Frame, Margin, Panel, Rect, ScrollArea, Sense, Stroke, StrokeKind, Ui, Vec2,
+    WidgetInfo, accesskit::Role, pos2,
 };
 use leveret_admin_model::{Intent, Route, query};
 
 use super::commands::PLACES;
+use super::panes::{Pane, door};
 use crate::cx::Cx;
 use crate::text::{common::*, t};
 use crate::texts;
@@ -25,9 +26,13 @@ pub fn ui(ui: &mut Ui, cx: &Cx<'_>) {
     Panel::left("navigation").frame(frame).resizable(false).exact_size(width).show(ui, |ui| {
         ui.spacing_mut().item_spacing.y = 2.0;
         let here = cx.state.route().section();
-        for (icon, name, route) in PLACES {
-            entry(ui, cx, icon, t(*name), route, here == *route, narrow, count_of(cx, route));
-        }
+        let height = entry_height(ui.available_height());
+        let places = ui.available_height() - 2.0 * (height + 2.0) - FOOT;
+        ScrollArea::vertical().max_height(places).show(ui, |ui| {
+            for (icon, name, route) in PLACES {
+                entry(ui, cx, (icon, t(*name)), route, here == *route, narrow, count_of(cx, route), height);
+            }
+        });
         ui.with_layout(eframe::egui::Layout::bottom_up(eframe::egui::Align::Min), |ui| {
             let (icon, name) =
                 if narrow { (icons::CHEVRON_RIGHT, WIDE) } else { (icons::PANEL_LEFT, NARROW) };
@@ -37,20 +42,23 @@ pub fn ui(ui: &mut Ui, cx: &Cx<'_>) {
                 cx.send(Intent::Settings(Box::new(settings)));
             }
             ui.add_space(space::XS);
-            entry(
-                ui,
-                cx,
-                icons::SETTINGS,
-                t(SETTINGS),
-                &Route::Settings,
-                here == Route::Settings,
-                narrow,
-                None,
-            );
-            entry(ui, cx, icons::SERVER, t(BROKERS), &Route::Connect, here == Route::Connect, narrow, None);
+            for (icon, name, route) in
+                [(icons::SETTINGS, SETTINGS, Route::Settings), (icons::SERVER, BROKERS, Route::Connect)]
+            {
+                entry(ui, cx, (icon, t(name)), &route, here == route, narrow, None, height);
+            }
         });
     });
 }
+
+/// All places fit as long as they can be read; below that they scroll.
+fn entry_height(available: f32) -> f32 {
+    let entries = PLACES.len() as f32 + 2.0;
+    ((available - FOOT) / entries - 2.0).clamp(25.0, 32.0)
+}
+
+/// Room for what is below the places.
+const FOOT: f32 = 44.0;
 
 /// How many there are of what a place shows.
 fn count_of(cx: &Cx<'_>, route: &Route) -> Option<u64> {
@@ -70,16 +78,16 @@ fn count_of(cx: &Cx<'_>, route: &Route) -> Option<u64> {
 fn entry(
     ui: &mut Ui,
     cx: &Cx<'_>,
-    icon: &str,
-    name: &str,
+    (icon, name): (&str, &str),
     route: &Route,
     here: bool,
     narrow: bool,
     count: Option<u64>,
+    height: f32,
 ) {
     let tk = tokens();
     let enabled = cx.state.broker.is_some() || !route.needs_broker();
-    let (rect, response) = ui.allocate_exact_size(Vec2::new(ui.available_width(), 32.0), Sense::click());
+    let (rect, response) = ui.allocate_exact_size(Vec2::new(ui.available_width(), height), Sense::click());
     response.widget_info(|| WidgetInfo::selected(Role::Link, enabled, here, name));
     let colour = match (enabled, here) {
         (false, _) => theme::blend(tk.panel, tk.text_faint, 0.5),
@@ -94,6 +102,9 @@ fn entry(
         ui.painter().rect_filled(mark, 1.5, tk.accent);
     } else if response.hovered() && enabled {
         ui.painter().rect_filled(rect, radius, tk.hover);
+    }
+    if here {
+        door(ui.ctx(), Pane::Navigation, response.id);
     }
     if response.has_focus() {
         ui.painter().rect_stroke(rect, radius, Stroke::new(1.5, tk.accent), StrokeKind::Inside);

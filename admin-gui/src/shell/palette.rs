@@ -48,9 +48,10 @@ impl Palette {
         *self = Palette { open: !self.open, fresh: true, ..Palette::default() };
     }
 
-    pub fn ui(&mut self, ui: &Ui, cx: &Cx<'_>) {
+    /// Draws it; true when the list of keys was chosen.
+    pub fn ui(&mut self, ui: &Ui, cx: &Cx<'_>) -> bool {
         if !self.open {
-            return;
+            return false;
         }
         let mut chosen = None;
         let frame = card_frame().inner_margin(10);
@@ -102,8 +103,10 @@ impl Palette {
             });
         });
         let close = modal.should_close();
+        let wants_help = matches!(chosen, Some(Do::Help));
         match chosen {
-            Some(Do::Palette | Do::Help) | None => {}
+            Some(Do::Help) => self.open = false,
+            Some(Do::Palette) | None => {}
             Some(Do::Send(intent)) => {
                 cx.send(intent);
                 self.open = false;
@@ -112,6 +115,7 @@ impl Palette {
         if close {
             self.open = false;
         }
+        wants_help
     }
 
     /// Finds again when what is typed or what is known changed.

@@ -11,7 +11,8 @@
 //! ui.label(SHOWN.with(&[&shown, &total]));
 //! ```
 //!
-//! A language that is missing, or has another number of `{}`, does not compile.
+//! A language that is missing, or has another number of `{}`, does not compile. Where the number before it decides on a
+//! word, both stand there: `"{} {message waits|messages wait}"`.
 
 pub mod common;
 
@@ -70,16 +71,25 @@ impl Text {
         }
     }
 
-    /// With each `{}` replaced, in order.
+    /// With each `{}` replaced, in order, and of each `{one|many}` the word that goes with the value before it.
     pub fn with(self, values: &[&dyn Display]) -> String {
-        let mut parts = self.get().split("{}");
-        let mut text = parts.next().unwrap_or_default().to_owned();
-        for (at, part) in parts.enumerate() {
-            if let Some(value) = values.get(at) {
-                text.push_str(&value.to_string());
+        let mut text = String::new();
+        let mut values = values.iter();
+        let mut is_one = false;
+        let mut rest = self.get();
+        while let Some((before, after)) = rest.split_once('{') {
+            text.push_str(before);
+            let Some((blank, after)) = after.split_once('}') else { break };
+            rest = after;
+            if let Some((one, many)) = blank.split_once('|') {
+                text.push_str(if is_one { one } else { many });
+            } else if let Some(value) = values.next() {
+                let value = value.to_string();
+                is_one = value == "1";
+                text.push_str(&value);
             }
-            text.push_str(part);
         }
+        text.push_str(rest);
         text
     }
 }
@@ -113,7 +123,10 @@ macro_rules! texts {
 mod tests {
     use super::*;
 
-    texts! { SHOWN = "{} of {}" | "共 {} 个，{}"; }
+    texts! {
+        SHOWN = "{} of {}" | "共 {} 个，{}";
+        WAITING = "{} {message waits|messages wait} in {} {queue|queues}." | "{} 条消息在 {} 个队列中等待。";
+    }
 
     #[test]
     fn blanks_are_filled_in_order() {
@@ -122,5 +135,14 @@ mod tests {
         assert_eq!(SHOWN.with(&[&3]), "3 of ");
         speak(Language::Chinese);
         assert_eq!(SHOWN.with(&[&3, &4]), "共 3 个，4");
+    }
+
+    #[test]
+    fn words_go_with_the_number_before_them() {
+        speak(Language::English);
+        assert_eq!(WAITING.with(&[&1, &2]), "1 message waits in 2 queues.");
+        assert_eq!(WAITING.with(&[&0, &"1"]), "0 messages wait in 1 queue.");
+        speak(Language::Chinese);
+        assert_eq!(WAITING.with(&[&1, &2]), "1 条消息在 2 个队列中等待。");
     }
 }

@@ -154,6 +154,11 @@ pub fn tokens() -> &'static Tokens {
     TOKENS.get()
 }
 
+/// Room that a frame takes on all sides together.
+pub fn inner(points: f32) -> Vec2 {
+    Vec2::splat(points)
+}
+
 /// Small text.
 pub fn small() -> FontId {
     FontId::new(11.5, FontFamily::Proportional)

@@ -69,16 +69,16 @@ impl Chart<'_> {
         let y = |value: f64| plot.bottom() - (value / top) as f32 * plot.height();
 
         let mut level = 0.0;
+        let mut last_label = String::new();
         while level <= top * 1.001 {
             painter.hline(plot.x_range(), y(level), Stroke::new(1.0, tk.border));
             let label = (self.value)(level);
-            painter.text(
-                pos2(plot.left() - 6.0, y(level)),
-                Align2::RIGHT_CENTER,
-                label,
-                theme::small(),
-                tk.text_faint,
-            );
+            // Between whole numbers there is nothing to name.
+            if label != last_label {
+                let at = pos2(plot.left() - 6.0, y(level));
+                painter.text(at, Align2::RIGHT_CENTER, &label, theme::small(), tk.text_faint);
+            }
+            last_label = label;
             level += step;
         }
         let marks = 4;
@@ -149,38 +149,50 @@ impl Chart<'_> {
 
     /// Names of the lines with their values: those under the cursor, or the latest.
     fn legend(&self, ui: &mut Ui, lines: &[Line<'_>], cursor: Option<Millis>) {
-        let tk = tokens();
-        ui.horizontal(|ui| {
-            super::title(ui, self.title);
-            ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-                for line in lines.iter().rev() {
-                    let sample = match cursor {
-                        Some(at) => nearest(&line.points, at, self.window_ms),
-                        None => line.points.last().copied(),
-                    };
-                    let value = sample.map_or("–".to_owned(), |(_, value)| (self.value)(f64::from(value)));
-                    ui.label(
-                        egui::RichText::new(format!("{value}{}", self.unit))
-                            .font(theme::strong())
-                            .color(tk.text),
-                    );
-                    ui.label(egui::RichText::new(line.name).font(theme::small()).color(tk.text_dim));
-                    let (rect, _) = ui.allocate_exact_size(Vec2::new(14.0, 8.0), Sense::hover());
-                    let ends = [rect.left_center(), rect.right_center()];
-                    if line.dashed {
-                        ui.painter().extend(Shape::dashed_line(
-                            &ends,
-                            Stroke::new(2.0, line.colour),
-                            4.0,
-                            2.0,
-                        ));
-                    } else {
-                        ui.painter().line_segment(ends, Stroke::new(2.0, line.colour));
-                    }
-                    ui.add_space(space::XS);
+        let values: Vec<String> = lines
+            .iter()
+            .map(|line| {
+                let sample = match cursor {
+                    Some(at) => nearest(&line.points, at, self.window_ms),
+                    None => line.points.last().copied(),
+                };
+                sample.map_or("–".to_owned(), |(_, value)| {
+                    format!("{}{}", (self.value)(f64::from(value)), self.unit)
+                })
+            })
+            .collect();
+        let width =
+            |text: &str, font| ui.painter().layout_no_wrap(text.to_owned(), font, tokens().text).size().x;
+        let gap = ui.spacing().item_spacing.x;
+        let needed: f32 = lines
+            .iter()
+            .zip(&values)
+            .map(|(line, value)| {
+                width(line.name, theme::small())
+                    + width(value, theme::strong())
+                    + MARK
+                    + 3.0 * gap
+                    + space::XS
+            })
+            .sum();
+        // Beside the title, or below it where there is no room.
+        if width(self.title, theme::strong()) + gap + needed < ui.available_width() {
+            ui.horizontal(|ui| {
+                super::title(ui, self.title);
+                ui.add_space((ui.available_width() - needed).max(0.0));
+                for (line, value) in lines.iter().zip(&values) {
+                    legend_entry(ui, line, value);
                 }
             });
-        });
+        } else {
+            super::title(ui, self.title);
+            ui.horizontal_wrapped(|ui| {
+                ui.spacing_mut().interact_size.y = 18.0;
+                for (line, value) in lines.iter().zip(&values) {
+                    legend_entry(ui, line, value);
+                }
+            });
+        }
     }
 
     /// What the chart shows, in words.
@@ -194,6 +206,24 @@ impl Chart<'_> {
         format!("{}. {}", self.title, parts.collect::<Vec<_>>().join("; "))
     }
 }
+
+fn legend_entry(ui: &mut Ui, line: &Line<'_>, value: &str) {
+    let tk = tokens();
+    ui.add_space(space::XS);
+    let (rect, _) = ui.allocate_exact_size(Vec2::new(MARK, 8.0), Sense::hover());
+    let ends = [rect.left_center(), rect.right_center()];
+    let stroke = Stroke::new(2.0, line.colour);
+    if line.dashed {
+        ui.painter().extend(Shape::dashed_line(&ends, stroke, 4.0, 2.0));
+    } else {
+        ui.painter().line_segment(ends, stroke);
+    }
+    ui.label(egui::RichText::new(line.name).font(theme::small()).color(tk.text_dim));
+    ui.label(egui::RichText::new(value).font(theme::strong()).color(tk.text));
+}
+
+/// Width of the line in a legend.
+const MARK: f32 = 14.0;
 
 /// The sample next to `at`, unless it is too far away to speak for that moment.
 fn nearest(points: &[(Millis, f32)], at: Millis, window_ms: Millis) -> Option<(Millis, f32)> {

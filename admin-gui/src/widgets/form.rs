@@ -50,9 +50,15 @@ pub fn field(ui: &mut Ui, name: &str, text: &mut String, hint: &str, width: f32)
     named(ui.add(edit), name)
 }
 
+/// Where a password is typed; there is one on a screen at most.
+pub fn password_id() -> egui::Id {
+    egui::Id::unique("password")
+}
+
 pub fn password(ui: &mut Ui, name: &str, text: &mut String) -> egui::Response {
     row(ui, name, |ui| {
         let edit = TextEdit::singleline(text)
+            .id(password_id())
             .password(true)
             .desired_width(ui.available_width().min(420.0))
             .margin(egui::Margin::symmetric(8, 5));

@@ -30,9 +30,9 @@ texts! {
     NO_PROPERTIES = "None are set." | "未设置。";
     OPEN_FIELD = "Open {}" | "展开 {}";
     CLOSE_FIELD = "Close {}" | "折叠 {}";
-    FIELDS = "{} fields" | "{} 个字段";
-    ITEMS = "{} items" | "{} 项";
-    MORE_ITEMS = "{} more are not shown" | "另有 {} 项未显示";
+    FIELDS = "{} {field|fields}" | "{} 个字段";
+    ITEMS = "{} {item|items}" | "{} 项";
+    MORE_ITEMS = "{} more {is|are} not shown" | "另有 {} 项未显示";
 
     PUBLISHED_TO = "Published to" | "发布到";
     WITH_KEY = "with the key {}" | "路由键 {}";
@@ -43,7 +43,7 @@ texts! {
     DIED_LIMIT = "Returned too often to" | "退回次数过多，队列";
     DIED_OTHER = "Left, because of “{}”, the queue" | "因“{}”离开队列";
     TIMES_ONCE = "once" | "一次";
-    TIMES = "{} times" | "{} 次";
+    TIMES = "{} {time|times}" | "{} 次";
     FIRST_AT = "first at {}" | "首次 {}";
     SENT_ON = "Sent on to" | "转发到";
     HERE = "It lies in" | "当前位于";

@@ -2,6 +2,7 @@
 
 pub mod chart;
 pub mod form;
+pub mod inspector;
 pub mod message;
 pub mod panel;
 pub mod spark;
@@ -12,6 +13,7 @@ use eframe::egui::{
     Stroke, Ui, Vec2,
 };
 
+use crate::shell::panes::{Pane, door};
 use crate::theme::{self, RADIUS, space, tokens};
 
 /// Something of its own on the window.
@@ -89,6 +91,19 @@ pub fn icon_button_if(ui: &mut Ui, enabled: bool, icon: &str, name: &str) -> Res
     let text = RichText::new(icon).font(theme::icon(16.0)).color(tokens().text_dim);
     let button = Button::new(text).frame_when_inactive(false).min_size(Vec2::splat(28.0));
     named(ui.add_enabled(enabled, button), name).on_hover_text(name)
+}
+
+/// Text in one line that ends with dots where there is no more room.
+pub fn elided(
+    painter: &egui::Painter,
+    text: &str,
+    font: egui::FontId,
+    colour: Color32,
+    width: f32,
+) -> std::sync::Arc<egui::Galley> {
+    let mut job = egui::text::LayoutJob::simple_singleline(text.to_owned(), font, colour);
+    job.wrap = egui::text::TextWrapping::truncate_at_width(width.max(1.0));
+    painter.layout_job(job)
 }
 
 /// Gives a widget the name that screen readers say.
@@ -218,6 +233,9 @@ pub fn tabs<T: Copy + PartialEq>(ui: &mut Ui, current: &mut T, tabs: &[(T, &str)
             let (rect, response) = ui.allocate_exact_size(Vec2::new(galley.size().x, 30.0), Sense::click());
             let at = egui::pos2(rect.left(), rect.center().y - galley.size().y / 2.0);
             ui.painter().galley(at, galley, colour);
+            if selected {
+                door(ui.ctx(), Pane::Screen, response.id);
+            }
             let line = if selected { Some(t.accent) } else { response.hovered().then_some(t.border_strong) };
             if let Some(colour) = line {
                 ui.painter().hline(rect.x_range(), rect.bottom() - 1.0, Stroke::new(2.0, colour));

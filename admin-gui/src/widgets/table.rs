@@ -26,7 +26,8 @@ use leveret_admin_model::{Intent, format};
 
 use super::{icon_button, panel};
 use crate::cx::Cx;
-use crate::text::{Text, common::*, t};
+use crate::shell::panes::{Pane, door};
+use crate::text::{self, Text, common::*, t};
 use crate::texts;
 use crate::theme::{self, ROW, icons, space, tokens};
 
@@ -104,8 +105,9 @@ pub struct CellPainter<'a> {
 impl CellPainter<'_> {
     /// Text at the left, cut off where the cell ends.
     pub fn text(&self, text: &str, colour: Color32) {
-        let clipped = self.painter.with_clip_rect(self.rect.intersect(self.painter.clip_rect()));
-        clipped.text(self.rect.left_center(), Align2::LEFT_CENTER, text, theme::body(), colour);
+        let galley = super::elided(self.painter, text, theme::body(), colour, self.rect.width());
+        let at = pos2(self.rect.left(), self.rect.center().y - galley.size().y / 2.0);
+        self.painter.galley(at, galley, colour);
     }
 
     /// A dot in a colour, and a word.
@@ -142,6 +144,8 @@ pub struct TableState {
     index: Index,
     /// The version of the list that the index is of.
     version: u64,
+    /// Columns that the screen shows although they are not usually, because they tell rows apart.
+    pub also: &'static [&'static str],
     /// Widths while they are dragged.
     widths: BTreeMap<&'static str, f32>,
     held: bool,
@@ -191,8 +195,9 @@ impl<R> Table<'_, R> {
         self.toolbar(ui, cx, state, &settings, toolbar);
         self.refresh_index(state, sort);
 
-        let shown: Vec<usize> =
-            (0..self.columns.len()).filter(|at| is_shown(&self.columns[*at], &settings)).collect();
+        let shown: Vec<usize> = (0..self.columns.len())
+            .filter(|at| is_shown(&self.columns[*at], &settings, state.also))
+            .collect();
         let outer = ui.available_rect_before_wrap();
         let footer = 24.0;
         let area = Rect::from_min_max(outer.min, pos2(outer.right(), outer.bottom() - footer - self.below));
@@ -274,7 +279,7 @@ impl<R> Table<'_, R> {
                 let button = icon_button(ui, icons::COLUMNS_3, t(COLUMNS));
                 egui::Popup::menu(&button)
                     .close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside)
-                    .show(|ui| self.chooser(ui, cx, settings));
+                    .show(|ui| self.chooser(ui, cx, settings, state.also));
             });
         });
         if let Some(problem) = state.index.problem() {
@@ -292,15 +297,15 @@ impl<R> Table<'_, R> {
         }
     }
 
-    fn chooser(&self, ui: &mut Ui, cx: &Cx<'_>, settings: &TableSettings) {
+    fn chooser(&self, ui: &mut Ui, cx: &Cx<'_>, settings: &TableSettings, also: &[&str]) {
         ui.set_min_width(180.0);
         for column in self.columns.iter().skip(1) {
-            let mut shown = is_shown(column, settings);
+            let mut shown = is_shown(column, settings, also);
             if ui.checkbox(&mut shown, t(column.look.title)).changed() {
                 let mut settings = settings.clone();
                 settings.hidden.retain(|key| key != column.key);
                 settings.shown.retain(|key| key != column.key);
-                if shown != column.look.shown {
+                if shown != (column.look.shown || also.contains(&column.key)) {
                     let list = if shown { &mut settings.shown } else { &mut settings.hidden };
                     list.push(column.key.to_owned());
                 }
@@ -460,6 +465,7 @@ impl<R> Table<'_, R> {
         let body = ui.available_rect_before_wrap();
         // Below the rows, so that they get the clicks; keys come here.
         let table = ui.interact(body, id, Sense::focusable_noninteractive());
+        door(ui.ctx(), Pane::Screen, id);
         ui.ctx().accesskit_node_builder(id, |node| {
             node.set_role(Role::Table);
             node.set_label(t(self.noun));
@@ -585,7 +591,8 @@ impl<R> Table<'_, R> {
         let is_link = matches!(column.look.paint, Paint::Link);
         let painter = ui.painter().with_clip_rect(inner.expand(3.0).intersect(ui.clip_rect()));
         let left = |text: &str, font, colour| {
-            painter.text(inner.left_center(), Align2::LEFT_CENTER, text, font, colour)
+            let galley = super::elided(&painter, text, font, colour, inner.width());
+            painter.galley(pos2(inner.left(), inner.center().y - galley.size().y / 2.0), galley, colour);
         };
         let right = |text: &str, colour| {
             painter.text(inner.right_center(), Align2::RIGHT_CENTER, text, theme::body(), colour)
@@ -604,7 +611,7 @@ impl<R> Table<'_, R> {
                 if shown.is_empty() {
                     t(DEFAULT_EXCHANGE).clone_into(&mut shown);
                 }
-                let galley = painter.layout_no_wrap(shown.clone(), theme::body(), tk.accent);
+                let galley = super::elided(&painter, &shown, theme::body(), tk.accent, inner.width());
                 area = Rect::from_min_size(
                     inner.min,
                     Vec2::new(galley.size().x.min(inner.width()), inner.height()),
@@ -702,6 +709,12 @@ impl<R> Table<'_, R> {
             state.scroll_to = Some(row);
             return;
         }
+        if let Some(row) = current(state)
+            && ui.input_mut(|input| input.consume_key(Modifiers::NONE, Key::Space))
+        {
+            let key = key_of(state, row);
+            self.pick(state, key, Pick::Toggle);
+        }
         if ui.input_mut(|input| input.consume_key(Modifiers::COMMAND, Key::A)) {
             let keys: Vec<String> = (0..count).map(|row| key_of(state, row)).collect();
             state.selection.select_all(keys.into_iter());
@@ -744,7 +757,8 @@ impl<R> Table<'_, R> {
     fn footer(&self, ui: &mut Ui, _cx: &Cx<'_>, state: &TableState) {
         ui.horizontal(|ui| {
             let (shown, total) = (state.index.len(), self.rows.len());
-            let noun = t(self.noun).to_lowercase();
+            let total_shown = if state.filter.is_empty() { shown } else { total };
+            let noun = noun(self.noun, total_shown);
             let count = if shown == total || state.filter.is_empty() {
                 COUNT.with(&[&format::count(shown as u64), &noun])
             } else {
@@ -773,11 +787,23 @@ impl TableState {
     }
 }
 
-fn is_shown<R>(column: &TableColumn<R>, settings: &TableSettings) -> bool {
-    if column.look.shown {
+fn is_shown<R>(column: &TableColumn<R>, settings: &TableSettings, also: &[&str]) -> bool {
+    if column.look.shown || also.contains(&column.key) {
         !settings.hidden.iter().any(|key| key == column.key)
     } else {
         settings.shown.iter().any(|key| key == column.key)
+    }
+}
+
+/// What so many are called: "1 queue", "2 policies".
+fn noun(plural: Text, count: usize) -> String {
+    let plural = t(plural).to_lowercase();
+    match (text::language(), count) {
+        (text::Language::English, 1) => match plural.strip_suffix("ies") {
+            Some(stem) => format!("{stem}y"),
+            None => plural.strip_suffix('s').unwrap_or(&plural).to_owned(),
+        },
+        _ => plural,
     }
 }
 

@@ -26,6 +26,7 @@ use leveret_protocol::admin::operations::OperationKind;
 
 use super::messages::Editor;
 use crate::cx::Cx;
+use crate::shell::panes::{Pane, door};
 use crate::text::{common::*, t};
 use crate::texts;
 use crate::theme::{self, blend, icons, space, tokens};
@@ -34,7 +35,7 @@ use crate::widgets::table::{CellPainter, Paint, Table, TableColumn, TableState, 
 use crate::widgets::{button, danger_button, faint, form, head, icon_button, icon_button_if, panel, primary};
 
 texts! {
-    IN_ALL = "{} messages in {} queues" | "{} 条消息，{} 个队列";
+    IN_ALL = "{} {message|messages} in {} {queue|queues}" | "{} 条消息，{} 个队列";
     NO_DEAD = "No queue of dead letters was found" | "没有发现死信队列";
     NO_DEAD_WHY = "A queue is taken for one when another sends its dead letters there (x-dead-letter-exchange), or when it is called so." | "当其他队列将死信发送到某队列（x-dead-letter-exchange），或名称如此时，即视为死信队列。";
     FROM_QUEUES = "from {}" | "来自 {}";
@@ -51,6 +52,7 @@ texts! {
     SEEN_OF = "{} of the {} looked at" | "{} / 已查看 {}";
     TEXT_FILTER = "Body contains" | "消息体包含";
     KEY_FILTER = "Key matches" | "路由键匹配";
+    PREVIOUS_PAGE = "Previous page" | "上一页";
     NEXT_PAGE = "Next page" | "下一页";
     PAGE_NUMBER = "Page {}" | "第 {} 页";
 
@@ -77,6 +79,13 @@ texts! {
     TAKEN_WHY = "They are put back at once, but count as delivered: their place and their redelivered flag may change. Moving and requeueing need Leveret." | "消息会立即放回，但视为已投递：位置和重投标记可能改变。移动和重新投递需要 Leveret。";
     TAKE_LOOK = "Look at 50 messages" | "查看 50 条消息";
 }
+
+/// With less room than this the queues are in a menu, and a message is shown only when it was picked.
+const NARROW: f32 = 1_000.0;
+/// Width of the list of queues.
+const LIST: f32 = 232.0;
+/// Height of the line with the pages.
+const PAGER: f32 = 38.0;
 
 /// What the screen remembers.
 #[derive(Debug, Default)]
@@ -132,11 +141,37 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>, queue: Option<(&String, &
             panel::empty(ui, icons::SKULL, t(NO_DEAD), t(NO_DEAD_WHY), |_| {});
             return;
         }
-        list_queues(state, ui, cx, &shown);
+        if ui.available_width() < NARROW {
+            choose_queue(state, ui, cx, &shown);
+        } else {
+            list_queues(state, ui, cx, &shown);
+        }
         if let Some((vhost, name)) = state.queue.clone() {
             state.workbench(ui, cx, &vhost, &name);
         }
     });
+}
+
+/// The queues of dead letters, where there is no room for a list of them.
+fn choose_queue(state: &State, ui: &mut Ui, cx: &Cx<'_>, shown: &[DeadQueue]) {
+    let name = |dead: &DeadQueue| format!("{} · {}", dead.name, format::count(dead.messages));
+    let is_here = |dead: &DeadQueue| {
+        state.queue.as_ref().is_some_and(|(vhost, name)| *vhost == dead.vhost && *name == dead.name)
+    };
+    let here = shown.iter().find(|dead| is_here(dead)).map(name).unwrap_or_default();
+    let choice = egui::ComboBox::from_id_salt("dead-queue").selected_text(here).width(260.0);
+    let response = choice.show_ui(ui, |ui| {
+        for dead in shown {
+            if ui.selectable_label(is_here(dead), name(dead)).clicked() {
+                cx.send(Intent::Replace(Route::DeadQueue {
+                    vhost: dead.vhost.clone(),
+                    name: dead.name.clone(),
+                }));
+            }
+        }
+    });
+    crate::widgets::named(response.response, t(DEAD_LETTERS));
+    ui.add_space(space::XS);
 }
 
 /// The queues of dead letters, at the left.
@@ -146,7 +181,7 @@ fn list_queues(state: &State, ui: &mut Ui, cx: &Cx<'_>, shown: &[DeadQueue]) {
     Panel::left("dead-queues")
         .frame(frame)
         .resizable(false)
-        .exact_size(232.0)
+        .exact_size(LIST)
         .show_separator_line(false)
         .show(ui, |ui| {
             ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
@@ -312,18 +347,17 @@ impl State {
             panel::empty(ui, icons::CIRCLE_CHECK, t(ALL_EMPTY), t(ALL_EMPTY_WHY), |_| {});
             return;
         }
-        let one = self
-            .table
-            .selection
-            .cursor()
-            .and_then(|id| self.list.iter().find(|message| message.id == *id))
-            .cloned();
+        let picked = self.table.selection.cursor();
+        let picked = picked.and_then(|id| self.list.iter().find(|message| message.id == *id));
+        // The first one is shown as long as none is picked: what is in the queue should not need a click.
+        let first = self.list.first().filter(|_| ui.available_width() + LIST > NARROW);
+        let one = picked.or(first).cloned();
         if let Some(one) = &one {
             self.inspector(ui, cx, vhost, queue, one);
         }
         self.group_strip(ui);
         if self.list.is_empty() {
-            self.filters(ui, page);
+            self.filters(ui);
             panel::empty(ui, icons::FILTER, t(NONE_MATCH), t(NONE_MATCH_WHY), |ui| {
                 ui.vertical_centered(|ui| {
                     if button(ui, true, icons::X, t(CLEAR_FILTER)).clicked() {
@@ -344,11 +378,14 @@ impl State {
             key: |message: &QueuedMessage| message.id.clone(),
             scope: ("", &|_| true),
             sort: Sort::ascending("position"),
-            below: 0.0,
+            below: if self.has_pages(page) { PAGER } else { 0.0 },
         };
         let mut remembered = std::mem::take(&mut self.table);
-        let answer = table.show(ui, cx, &mut remembered, |ui, _| self.filters(ui, page));
+        let answer = table.show(ui, cx, &mut remembered, |ui, _| self.filters(ui));
         self.table = remembered;
+        if self.has_pages(page) {
+            self.pager(ui, page);
+        }
         if answer.delete && cx.may_write() {
             self.plan = Some(plan::Plan::new(OperationKind::Delete, vhost, queue, self.selection()));
         }
@@ -429,7 +466,7 @@ impl State {
         ui.add_space(space::XS);
     }
 
-    fn filters(&mut self, ui: &mut Ui, page: &MessagePage) {
+    fn filters(&mut self, ui: &mut Ui) {
         ui.horizontal(|ui| {
             let before = (self.text.clone(), self.key.clone());
             form::field(ui, t(TEXT_FILTER), &mut self.text, t(TEXT_FILTER), 120.0);
@@ -437,15 +474,23 @@ impl State {
             if before != (self.text.clone(), self.key.clone()) {
                 self.cursors.clear();
             }
+        });
+    }
+
+    fn has_pages(&self, page: &MessagePage) -> bool {
+        page.next.is_some() || !self.cursors.is_empty()
+    }
+
+    /// Other pages, below the table.
+    fn pager(&mut self, ui: &mut Ui, page: &MessagePage) {
+        ui.horizontal(|ui| {
             let is_first = self.cursors.is_empty();
-            if page.next.is_some() || !is_first {
-                if icon_button_if(ui, !is_first, icons::CHEVRON_LEFT, t(BACK)).clicked() {
-                    self.cursors.pop();
-                }
-                faint(ui, PAGE_NUMBER.with(&[&(self.cursors.len() + 1)]));
-                if icon_button_if(ui, page.next.is_some(), icons::CHEVRON_RIGHT, t(NEXT_PAGE)).clicked() {
-                    self.cursors.extend(page.next.clone());
-                }
+            if icon_button_if(ui, !is_first, icons::CHEVRON_LEFT, t(PREVIOUS_PAGE)).clicked() {
+                self.cursors.pop();
+            }
+            faint(ui, PAGE_NUMBER.with(&[&(self.cursors.len() + 1)]));
+            if icon_button_if(ui, page.next.is_some(), icons::CHEVRON_RIGHT, t(NEXT_PAGE)).clicked() {
+                self.cursors.extend(page.next.clone());
             }
         });
     }
@@ -512,7 +557,9 @@ impl State {
                     ui.set_min_size(ui.available_size() - Vec2::splat(4.0));
                     ui.horizontal(|ui| {
                         let may = cx.may_write();
-                        if button(ui, may, icons::PENCIL, t(EDIT_RESEND)).clicked() {
+                        let edit = button(ui, may, icons::PENCIL, t(EDIT_RESEND));
+                        door(ui.ctx(), Pane::Inspector, edit.id);
+                        if edit.clicked() {
                             self.editor = Some(Editor::new(Draft::of(one, vhost)));
                         }
                         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
@@ -572,7 +619,7 @@ const COLUMNS: &[TableColumn<QueuedMessage>] = &[
     column("message", FIRST_LINE, 240.0, Paint::Custom(first_line), |message| {
         Cell::text(Payload::of(message).first_line(200))
     }),
-    column("died", DIED, 138.0, Paint::Date, |message| {
+    column("died", DIED, 170.0, Paint::Date, |message| {
         deaths::deaths_of(message)
             .first()
             .filter(|death| death.time > 0)
@@ -584,7 +631,7 @@ const COLUMNS: &[TableColumn<QueuedMessage>] = &[
     column("queue", DIED_IN, 120.0, Paint::Text, |message| {
         deaths::deaths_of(message).first().map_or(Cell::Nothing, |death| Cell::text(death.queue.clone()))
     }),
-    column("key", KEY, 110.0, Paint::Mono, |message| {
+    column("key", KEY, 130.0, Paint::Mono, |message| {
         let deaths = deaths::deaths_of(message);
         let key = deaths.last().and_then(|death| death.routing_keys.first());
         Cell::text(key.unwrap_or(&message.routing_key).clone())

@@ -28,19 +28,19 @@ texts! {
     INTO_QUEUE = "Only into the queue that each died in, not to others that got a copy" | "仅放回各自最初所在的队列，不再发给其他队列";
     FORGET = "Take the history of deaths off them" | "清除死信记录";
     PLANNING = "Counting what would happen…" | "正在统计…";
-    PLAN_SELECTED = "{} messages of {} in the queue" | "{} 条消息（队列共 {} 条）";
+    PLAN_SELECTED = "{} {message|messages} of {} in the queue" | "{} 条消息（队列共 {} 条）";
     REACHES = "reaches {}" | "到达 {}";
-    SKIP_LINE = "{} stay where they are: {}" | "{} 条保留：{}";
-    OTHER_ROUTES = "{} go elsewhere" | "{} 条去往其他位置";
+    SKIP_LINE = "{} {stays where it is|stay where they are}: {}" | "{} 条保留：{}";
+    OTHER_ROUTES = "{} {goes|go} elsewhere" | "{} 条去往其他位置";
     INCOMPLETE = "The queue is long: this was counted on its beginning. The operation works on all of it." | "队列较长，仅统计了开头部分；操作将处理全部消息。";
     NOTHING_TO_DO = "Nothing would happen." | "不会有任何变化。";
-    VERB_REQUEUE = "Requeue {} messages" | "重新投递 {} 条消息";
-    VERB_MOVE = "Move {} messages" | "移动 {} 条消息";
-    VERB_COPY = "Copy {} messages" | "复制 {} 条消息";
-    VERB_DELETE = "Delete {} messages" | "删除 {} 条消息";
+    VERB_REQUEUE = "Requeue {} {message|messages}" | "重新投递 {} 条消息";
+    VERB_MOVE = "Move {} {message|messages}" | "移动 {} 条消息";
+    VERB_COPY = "Copy {} {message|messages}" | "复制 {} 条消息";
+    VERB_DELETE = "Delete {} {message|messages}" | "删除 {} 条消息";
     STARTED = "Started: {}" | "已开始：{}";
-    LOSS = "{} messages of queue {} are removed for good." | "{} 条消息（队列 {}）将被永久删除。";
-    MANY_LOSS = "{} messages of queue {} are worked on." | "将处理 {} 条消息（队列 {}）。";
+    LOSS = "{} {message|messages} of queue {} will be removed for good." | "{} 条消息（队列 {}）将被永久删除。";
+    MANY_LOSS = "{} {message|messages} of queue {} will be worked on." | "将处理 {} 条消息（队列 {}）。";
     ON_QUEUE = "{} ({})" | "{}（{}）";
     SEE_PLAN = "Count again" | "重新统计";
 }
@@ -142,7 +142,7 @@ impl Plan {
             match &answer.value {
                 Some(plan) => {
                     count = outcome(plan).done;
-                    show(ui, plan);
+                    self.show(ui, cx, plan);
                 }
                 None if answer.problem().is_some() => {
                     if let Some(problem) = answer.problem() {
@@ -238,11 +238,26 @@ impl Plan {
     }
 }
 
-/// What would happen.
-fn show(ui: &mut Ui, plan: &OperationPlan) {
+impl Plan {
+    /// What is in the queue. A plan for chosen messages looks at those only, and does not know.
+    fn total(&self, cx: &Cx<'_>, plan: &OperationPlan) -> u64 {
+        let queues = cx.read(&leveret_admin_model::query::queues()).or_default();
+        let queue = queues.iter().find(|queue| queue.vhost == self.vhost && queue.name == self.queue);
+        let known = queue.map_or(0, |queue| queue.totals.messages_ready);
+        if matches!(self.selection, Selection::Ids(_)) { known.max(plan.total) } else { plan.total }
+    }
+
+    /// What would happen.
+    fn show(&self, ui: &mut Ui, cx: &Cx<'_>, plan: &OperationPlan) {
+        let total = self.total(cx, plan);
+        let summary = PLAN_SELECTED.with(&[&format::count(plan.selected), &format::count(total)]);
+        ui.label(RichText::new(summary).font(theme::strong()).color(tokens().text));
+        show_routes(ui, plan);
+    }
+}
+
+fn show_routes(ui: &mut Ui, plan: &OperationPlan) {
     let tk = tokens();
-    let summary = PLAN_SELECTED.with(&[&format::count(plan.selected), &format::count(plan.total)]);
-    ui.label(RichText::new(summary).font(theme::strong()).color(tk.text));
     ScrollArea::vertical().max_height(220.0).id_salt("plan").show(ui, |ui| {
         for route in &plan.routes {
             ui.horizontal_wrapped(|ui| {

@@ -11,6 +11,7 @@ use leveret_protocol::admin::topology::TopologyKind;
 use super::paint::{self, Painting};
 use super::{label, per_second};
 use crate::cx::Cx;
+use crate::shell::panes::{Pane, door};
 use crate::text::common::MESSAGE_FLOW;
 use crate::text::{Text, t};
 use crate::texts;
@@ -77,6 +78,8 @@ const ZOOM: std::ops::RangeInclusive<f32> = 0.08..=2.5;
 const MARGIN: (f32, f32) = (28.0, 22.0);
 /// Larger than this nothing gets by itself.
 const FIT_MAX: f32 = 1.25;
+/// How high the drawing has to be for a legend in it.
+const LEGEND_ROOM: f32 = 520.0;
 /// Names said of what a node leads to.
 const SAID_MAX: usize = 6;
 
@@ -137,6 +140,9 @@ impl Canvas {
                 response.widget_info(|| {
                     WidgetInfo::selected(Role::Button, true, selected == Some(at), say(graph, at))
                 });
+                if selected.unwrap_or(0) == at {
+                    door(ui.ctx(), Pane::Screen, id);
+                }
                 if response.hovered() {
                     hovered = Some(at);
                 }
@@ -181,7 +187,8 @@ impl Canvas {
         if let Some(wire) = hovered_wire {
             canvas.on_hover_ui_at_pointer(|ui| paint::edge_tip(ui, graph, wire));
         }
-        if legend {
+        // Where there is little room, it would cover what it explains.
+        if legend && area.height() > LEGEND_ROOM {
             paint::legend(ui, area);
         }
         ui.painter().rect_stroke(area, RADIUS, Stroke::new(1.0, tk.border), egui::StrokeKind::Inside);

@@ -9,6 +9,7 @@ use leveret_protocol::admin::topology::{TopologyKind, TopologyLink};
 use super::canvas::{kind_colour, kind_name};
 use super::{label, paint, per_second};
 use crate::cx::Cx;
+use crate::shell::panes::{Pane, door};
 use crate::text::{common::*, t};
 use crate::texts;
 use crate::theme::{self, icons, space, tokens};
@@ -59,7 +60,9 @@ pub fn ui(ui: &mut Ui, cx: &Cx<'_>, vhost: &str, graph: &Graph, at: usize, view:
                 );
                 faint(ui, t(kind_name(node.kind)));
                 ui.with_layout(eframe::egui::Layout::right_to_left(eframe::egui::Align::Center), |ui| {
-                    if icon_button(ui, icons::X, t(CLOSE_INSPECTOR)).clicked() {
+                    let close = icon_button(ui, icons::X, t(CLOSE_INSPECTOR));
+                    door(ui.ctx(), Pane::Inspector, close.id);
+                    if close.clicked() {
                         does = Some(Does::Close);
                     }
                     if icon_button(ui, icons::COPY, t(COPY_NAME)).clicked() {

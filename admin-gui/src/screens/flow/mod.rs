@@ -36,7 +36,7 @@ texts! {
     MOTION_OFF = "Stop the dots" | "停止动画";
     MOTION_ON = "Let the dots move" | "开启动画";
     LEGEND = "Legend" | "图例";
-    SHOW_IDLE = "{} unused exchanges" | "{} 个未使用的交换机";
+    SHOW_IDLE = "{} unused {exchange|exchanges}" | "{} 个未使用的交换机";
     NOTHING_FLOWS = "There is nothing to draw yet" | "暂无可显示的内容";
     NOTHING_WHY = "As soon as a queue is declared in this vhost or somebody publishes, it shows here." | "在此虚拟主机中声明队列或发布消息后，将在此显示。";
     PART_ONLY = "This vhost has more than can be drawn: only its busiest part is here." | "内容过多，仅显示最繁忙的部分。";

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use eframe::egui::{
-    self, Align2, Color32, CornerRadius, FontFamily, FontId, Galley, Painter, Pos2, Rect, RichText, Shape,
-    Stroke, StrokeKind, Ui, Vec2, epaint::PathShape, pos2, text::LayoutJob, text::TextFormat,
+    Align2, Color32, CornerRadius, FontFamily, FontId, Galley, Painter, Pos2, Rect, RichText, Shape, Stroke,
+    StrokeKind, Ui, Vec2, epaint::PathShape, pos2, text::LayoutJob, text::TextFormat,
 };
 use leveret_admin_model::flow::{self, Edge, Graph, Lane, Layout, Node, Point};
 use leveret_admin_model::format;
@@ -15,6 +15,7 @@ use super::{label, per_second};
 use crate::text::t;
 use crate::texts;
 use crate::theme::{self, blend, icons, tokens};
+use crate::widgets::elided;
 
 texts! {
     DEAD_LANE = "Dead letters and retries" | "死信与重试";
@@ -33,7 +34,7 @@ texts! {
     LEGEND_QUIET = "grey: nothing flows now" | "灰色：当前无消息";
     KEYS_OF = "Routing keys: {}" | "路由键：{}";
     EMPTY_KEY = "(empty)" | "（空）";
-    BINDINGS_OF = "{} bindings" | "{} 个绑定";
+    BINDINGS_OF = "{} {binding|bindings}" | "{} 个绑定";
     FLOWS = "{} from {} to {}" | "{} 从 {} 到 {}";
 }
 
@@ -554,13 +555,6 @@ fn edge_text(edge: &Edge) -> Option<String> {
         (Some(text), None) | (None, Some(text)) => Some(text),
         (None, None) => None,
     }
-}
-
-/// Text in one line that ends with dots where there is no more room.
-fn elided(painter: &Painter, text: &str, font: FontId, colour: Color32, width: f32) -> Arc<Galley> {
-    let mut job = LayoutJob::simple_singleline(text.to_owned(), font, colour);
-    job.wrap = egui::text::TextWrapping::truncate_at_width(width.max(1.0));
-    painter.layout_job(job)
 }
 
 pub fn kind_icon(node: &Node) -> &'static str {
