@@ -83,12 +83,12 @@ impl ApiError {
 
 impl ApiError {
     /// What AMQP would close a channel with, as RabbitMQ tells it where it does what was asked without a channel: for
-    /// declaring, deleting, binding and purging. The text comes without its code, and who is refused learns no more.
+    /// declaring, deleting, binding and purging. The text comes without its code. Where RabbitMQ says no more than "Access
+    /// refused." to those who may not, this says what they may not.
     pub fn of_declaration(fault: Fault) -> ApiError {
         match fault.code {
-            ReplyCode::AccessRefused | ReplyCode::NotAllowed => ApiError::not_authorised("Access refused."),
             ReplyCode::NotFound => ApiError::new(StatusCode::NOT_FOUND, "not_found", fault.text),
-            ReplyCode::InternalError => fault.into(),
+            ReplyCode::AccessRefused | ReplyCode::NotAllowed | ReplyCode::InternalError => fault.into(),
             _ => ApiError::bad_request(fault.text),
         }
     }
@@ -134,8 +134,8 @@ mod tests {
             "inequivalent arg 'durable' for queue 'q' in vhost '/': received 'false' but current is 'true'";
         check(Fault::precondition_failed(text), 400, "bad_request", text);
         check(Fault::resource_locked("locked"), 400, "bad_request", "locked");
-        let refused = Fault::access_refused("access to queue 'q' in vhost '/' refused for user 'u'");
-        check(refused, 401, "not_authorised", "Access refused.");
+        let text = "configure access to queue 'q' in vhost '/' refused for user 'u'";
+        check(Fault::access_refused(text), 401, "not_authorised", text);
         check(Fault::not_found("no exchange 'x'"), 404, "not_found", "no exchange 'x'");
     }
 

@@ -429,7 +429,8 @@ async fn purging_needs_the_right_to_read() {
     purge("dev/readable", "eye").await.refused(401, "not_authorised", reason);
     purge("%2F/b", "dev").await.refused(401, "not_authorised", reason);
     server.put("/api/queues/dev/secret", "root", json!({})).await.is(201);
-    purge("dev/secret", "dev").await.refused(401, "not_authorised", "Access refused.");
+    let reason = "read access to queue 'secret' in vhost 'dev' refused for user 'dev'";
+    purge("dev/secret", "dev").await.refused(401, "not_authorised", reason);
     assert_eq!(purge("%2F/b", "").await.status, 401);
 }
 
