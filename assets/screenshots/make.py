@@ -11,12 +11,15 @@ is tried again, reminders that wait for their time, and messages that died of ev
 
 import argparse
 import base64
+import collections
 import json
 import os
 import pathlib
 import random
 import shutil
+import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -25,6 +28,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import zlib
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -32,12 +36,10 @@ LIMIT = 200 * 1024
 
 # File, page, and what else the console is told.
 PICTURES = [
-    ("overview.png", "overview", {"wait": "70"}),
+    ("overview.png", "overview", {"wait": "50"}),
     ("message-flow.png", "flow", {}),
     ("dead-letters.png", "dead-letters/%2F/shop.dlq", {}),
-    ("queue.png", "queues/%2F/orders.paid", {"wait": "70"}),
-    ("queues.png", "queues", {"wait": "65", "look": "light"}),
-    ("message-flow-zh.png", "flow", {"look": "light", "language": "zh-CN"}),
+    ("queue.png", "queues/%2F/orders.paid", {"wait": "50"}),
 ]
 
 
@@ -49,6 +51,8 @@ def main():
     arguments.add_argument("--minutes", type=float, default=1.2, help="how long the broker works before the first picture")
     arguments.add_argument("--stay", action="store_true", help="take no pictures; run until Ctrl-C")
     arguments = arguments.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(130))
     with tempfile.TemporaryDirectory(prefix="leveret-screenshots-") as folder:
         work = Work(arguments.programs.resolve(), pathlib.Path(folder))
         try:
@@ -61,14 +65,12 @@ def main():
             for name, page, options in PICTURES:
                 if not arguments.only or arguments.only in name:
                     take(work, arguments.into / name, page, options)
-        except KeyboardInterrupt:
-            pass
         finally:
             work.end()
 
 
 def take(work, file, page, options):
-    """One picture. Without a display it is taken on one of its own."""
+    """One picture. Without a display it is taken on one of its own, where the pointer is beside the window."""
     raw = work.folder / "raw.png"
     options = {
         "connect": f"http://guest:guest@127.0.0.1:{work.admin}",
@@ -79,7 +81,7 @@ def take(work, file, page, options):
     command = [str(work.programs / "leveret-admin")]
     command += [part for name, value in options.items() for part in (f"--{name}", value)]
     if not os.environ.get("DISPLAY"):
-        command = ["xvfb-run", "-a", "-s", "-screen 0 1600x1000x24", *command]
+        command = ["xvfb-run", "-a", "-s", "-screen 0 3200x2000x24", *command]
     subprocess.run(command, check=True, timeout=180, env={**os.environ, "LIBGL_ALWAYS_SOFTWARE": "1"})
     shrink(raw, file)
     size = file.stat().st_size
@@ -89,15 +91,63 @@ def take(work, file, page, options):
 
 
 def shrink(raw, file):
-    """Few colours are enough for a picture of a screen; without ImageMagick it stays as large as it is."""
-    convert = shutil.which("convert") or shutil.which("magick")
-    if not convert:
-        shutil.copyfile(raw, file)
-        return
-    subprocess.run(
-        [convert, str(raw), "-strip", "+dither", "-colors", "192", "-define", "png:compression-level=9", f"png8:{file}"],
-        check=True,
-    )
+    """256 colours are enough for a picture of a screen: the most frequent stay as they are, the others become one of them."""
+    width, height, pixels = read_png(raw.read_bytes())
+    exact = collections.Counter(pixels)
+    buckets = collections.defaultdict(collections.Counter)
+    for colour, count in exact.items():
+        buckets[colour[0] >> 3, colour[1] >> 3, colour[2] >> 3][colour] += count
+    chosen = sorted(buckets.values(), key=lambda bucket: -bucket.total())[:256]
+    palette = [bucket.most_common(1)[0][0] for bucket in chosen]
+    places = {}
+    for bucket in buckets.values():
+        of = bucket.most_common(1)[0][0]
+        place = min(range(len(palette)), key=lambda at: sum((a - b) ** 2 for a, b in zip(of, palette[at])))
+        places.update(dict.fromkeys(bucket, place))
+    rows = bytes(places[colour] for colour in pixels)
+    lines = b"".join(b"\0" + rows[at:at + width] for at in range(0, len(rows), width))
+    head = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"PLTE", b"".join(palette)), (b"IDAT", zlib.compress(lines, 9)), (b"IEND", b"")]
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks))
+
+
+def read_png(data):
+    """Width, height and colours of a picture with eight bits of red, green and blue, as the console writes them."""
+    at, body, head = 8, b"", None
+    while at < len(data):
+        length, name = struct.unpack(">I4s", data[at:at + 8])
+        part = data[at + 8:at + 8 + length]
+        head = part if name == b"IHDR" else head
+        body += part if name == b"IDAT" else b""
+        at += length + 12
+    width, height, depth, kind = struct.unpack(">IIBB", head[:10])
+    if (depth, kind) != (8, 2):
+        sys.exit("error: this is not a picture of the console")
+    raw, stride, before, pixels = zlib.decompress(body), width * 3, bytes(width * 3), []
+    for row in range(height):
+        start = row * (stride + 1)
+        line = bytearray(raw[start + 1:start + 1 + stride])
+        unfilter(raw[start], line, before)
+        pixels += [bytes(line[x:x + 3]) for x in range(0, stride, 3)]
+        before = line
+    return width, height, pixels
+
+
+def unfilter(kind, line, before):
+    """Undoes the filter of a row: it tells how bytes differ from those at their left and above."""
+    for x in range(len(line)) if kind else ():
+        left, above, corner = (line[x - 3], before[x], before[x - 3]) if x >= 3 else (0, before[x], 0)
+        if kind == 1:
+            guess = left
+        elif kind == 2:
+            guess = above
+        elif kind == 3:
+            guess = (left + above) // 2
+        else:
+            near = left + above - corner
+            guess = min((left, above, corner), key=lambda value: abs(near - value))
+        line[x] = (line[x] + guess) & 255
 
 
 class Work:
