@@ -382,7 +382,7 @@ fn requeueing_asks_for_a_plan_and_does_nothing_before_it_is_confirmed() {
     console.put(&asked, plan);
     console.run();
     assert!(console.has_text("9 messages of 9 in the queue"));
-    assert!(console.has_text("1 stay where they are: no route"));
+    assert!(console.has_text("1 stays where it is: no route"));
     console.click("Requeue 8 messages");
     let requests = sent(&mut console);
     assert_eq!(requests[0].path, "/api/queues/%2F/orders.dlq/requeue");
@@ -415,7 +415,7 @@ fn a_delayed_message_is_sent_now_or_deleted_after_a_question() {
     assert_eq!(sent(&mut console)[0].summary(), "POST /api/exchanges/%2F/later/delayed/d1/release");
     console.click("Delete…");
     assert!(console.acts().is_empty());
-    console.click("Delete 1 messages");
+    console.click("Delete 1 message");
     assert_eq!(sent(&mut console)[0].summary(), "DELETE /api/exchanges/%2F/later/delayed/d1");
 }
 
@@ -427,9 +427,9 @@ fn definitions_are_compared_and_only_what_was_chosen_is_imported() {
     console.type_into("Definitions as JSON", &file.to_string());
     console.click("Compare");
     assert!(console.has_text("1 new, 1 different, 0 the same, 1 only here"));
-    console.click("Import 1 definitions");
+    console.click("Import 1 definition");
     assert!(console.acts().is_empty(), "it asks first");
-    assert!(console.has_text("1 are added, 0 that exist are replaced"));
+    assert!(console.has_text("1 is added, 0 that exist are replaced"));
 }
 
 #[test]

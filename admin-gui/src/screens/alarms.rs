@@ -108,6 +108,11 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     }
 }
 
+/// True when little is free. A broker that has not measured yet says that nothing is, and does not mean it.
+pub fn is_tight(free: u64, limit: u64) -> bool {
+    free > 0 && free < limit.saturating_mul(2)
+}
+
 fn alarms(ui: &mut Ui, cx: &Cx<'_>, report: &AlarmReport) {
     let tk = tokens();
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
@@ -149,12 +154,16 @@ fn alarms(ui: &mut Ui, cx: &Cx<'_>, report: &AlarmReport) {
             dim(
                 ui,
                 FREE_LEAST.with(&[
-                    &format::bytes(report.disk_free as f64),
+                    &if report.disk_free > 0 {
+                        format::bytes(report.disk_free as f64)
+                    } else {
+                        "–".to_owned()
+                    },
                     &format::bytes(report.disk_free_limit as f64),
                 ]),
             );
             // As on the overview: what is free, until it is little.
-            let tight = report.disk_free < report.disk_free_limit.saturating_mul(2);
+            let tight = is_tight(report.disk_free, report.disk_free_limit);
             meter(ui, if tight { 0.1 } else { 1.0 }, if tight { tk.danger } else { tk.success });
         });
         ui.add_space(space::S);

@@ -173,7 +173,7 @@ fn tiles(ui: &mut Ui, overview: &api::Overview, nodes: &[api::Node]) {
         });
         let (free, floor) = node.map_or((0, 0), |node| (node.disk_free, node.disk_free_limit));
         let (value, unit) = split(&format::bytes(free as f64));
-        let tight = floor > 0 && free < floor.saturating_mul(2);
+        let tight = super::alarms::is_tight(free, floor);
         tall_tile(disk, t(DISK), &value, &unit, None, |ui| {
             meter(ui, if tight { 0.1 } else { 1.0 }, if tight { tk.danger } else { tk.success });
             if floor > 0 {

@@ -242,8 +242,9 @@ fn nice_top(largest: f64) -> (f64, f64) {
     let largest = largest.max(1.0);
     let rough = largest / 3.0;
     let magnitude = 10_f64.powf(rough.log10().floor());
-    let step =
-        [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|factor| factor * magnitude).find(|step| *step >= rough);
+    // A quarter of ten is no number of messages.
+    let factors = if magnitude >= 10.0 { [1.0, 2.0, 2.5, 5.0, 10.0] } else { [1.0, 2.0, 5.0, 5.0, 10.0] };
+    let step = factors.into_iter().map(|factor| factor * magnitude).find(|step| *step >= rough);
     let step = step.unwrap_or(rough).max(0.5);
     ((largest / step).ceil() * step, step)
 }

@@ -434,8 +434,9 @@ impl Painting<'_> {
                     return (format!("{text} · {}", t(NOBODY)), tk.warning);
                 }
                 if node.unacked > 0 {
-                    text.push_str(" · ");
-                    text.push_str(&UNACKED_COUNT.with(&[&format::short(node.unacked as f64)]));
+                    let unacked = UNACKED_COUNT.with(&[&format::short(node.unacked as f64)]);
+                    // Of what is empty only the other is worth the room.
+                    text = if node.ready == 0 { unacked } else { format!("{text} · {unacked}") };
                 }
                 (text, if node.ready > 0 { tk.text } else { tk.text_dim })
             }
