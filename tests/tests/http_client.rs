@@ -403,7 +403,7 @@ async fn policies_and_parameters() {
     api.declare_operator_policy(&policy).await.expect("made");
     api.declare_operator_policies(vec![&policy]).await.expect("made again");
     let found = api.get_policy("/", "p").await.expect("there");
-    assert_eq!((found.priority, found.apply_to.clone()), (3, PolicyTarget::Queues));
+    assert_eq!((found.priority, found.apply_to), (3, PolicyTarget::Queues));
     assert_eq!(found.definition.get("max-length"), Some(&json!(5)));
     assert_eq!(api.get_operator_policy("/", "p").await.expect("there").pattern, "^q");
     assert_eq!(api.list_policies().await.expect("policies").len(), 2);

@@ -79,7 +79,7 @@ async fn goes_in_and_comes_out(defined: Value) {
         assert_eq!(sorted(&exported, kind, fields), sorted(&defined, kind, fields), "{kind}");
     }
     // Importing it again changes nothing.
-    let plan = Plan::new(running.broker(), parse(exported), None).expect("importable");
+    let plan = Plan::new(running.broker(), parse(exported.clone()), None).expect("importable");
     let differences = plan.differences();
     assert_eq!((differences.added.len(), differences.changed.len()), (0, 0), "{differences:?}");
     assert!(differences.conflicting.is_empty(), "{differences:?}");
