@@ -166,6 +166,12 @@ impl<T> Remote<T> {
     pub fn stale(&self, now: Millis) -> Option<Millis> {
         (self.value.is_some() && self.problem.is_some()).then(|| now.saturating_sub(self.at))
     }
+
+    /// How long the answer has been waited for, with an older value to show meanwhile.
+    pub fn waiting(&self, now: Millis) -> Option<Millis> {
+        let since = self.pending_since.filter(|_| self.value.is_some() && self.problem.is_none());
+        since.map(|since| now.saturating_sub(since))
+    }
 }
 
 #[cfg(test)]
@@ -185,7 +191,9 @@ mod tests {
         assert_eq!((remote.first_load(500), remote.stale(500), remote.version()), (None, None, 1));
         remote.begin(1_000);
         assert_eq!(remote.value().map(|value| **value), Some(7));
+        assert_eq!((remote.waiting(900), remote.waiting(4_000)), (Some(0), Some(3_000)));
         remote.fail(refused());
+        assert_eq!(remote.waiting(4_000), None);
         assert_eq!(remote.value().map(|value| **value), Some(7));
         assert_eq!((remote.stale(2_400), remote.version()), (Some(2_000), 1));
         remote.complete(Arc::new(8), 2_500);

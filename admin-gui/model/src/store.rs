@@ -55,6 +55,10 @@ impl<T> Answer<T> {
         self.remote.stale(now)
     }
 
+    pub fn waiting(&self, now: Millis) -> Option<Millis> {
+        self.remote.waiting(now)
+    }
+
     /// The value, or an empty one.
     pub fn or_default(&self) -> Arc<T>
     where

@@ -155,10 +155,13 @@ fn search(shell: &mut Shell, ui: &mut Ui) {
 
 fn link_state(ui: &mut Ui, cx: &Cx<'_>) {
     let tk = tokens();
+    let overview = cx.state.store.peek::<leveret_protocol::admin::Overview>(&query::overview().key);
+    let late = panel::overdue(ui, cx, &overview).map(|waited| NO_ANSWER.with(&[&panel::seconds(waited)]));
     let polled = || POLLED.with(&[&cx.state.polled_every.div_ceil(1_000).max(1)]);
     let (colour, text, why) = match (&cx.state.link, &cx.state.feed) {
         (Link::None, _) => return,
         (Link::Connecting, _) => (tk.warning, t(CONNECTING).to_owned(), String::new()),
+        (Link::Live, _) if late.is_some() => (tk.warning, late.unwrap_or_default(), String::new()),
         (Link::Live, Feed::Live) => (tk.success, t(LIVE).to_owned(), t(LIVE_WHY).to_owned()),
         (Link::Live, Feed::None) => (tk.success, polled(), t(POLLED_WHY).to_owned()),
         (Link::Live, Feed::Opening) => (tk.success, polled(), String::new()),

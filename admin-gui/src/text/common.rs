@@ -86,6 +86,7 @@ texts! {
     CLEAR_FILTER = "Clear the filter" | "清除筛选";
     NOTHING_MATCHES = "Nothing matches “{}”." | "没有与“{}”匹配的内容。";
     STALE = "{} old: {}" | "{} 前的数据：{}";
+    NO_ANSWER = "no answer for {}" | "已等待 {} 无响应";
     COPY_DETAILS = "Copy details" | "复制详情";
     READ_ONLY = "read-only" | "只读";
     PRODUCTION = "PRODUCTION" | "生产环境";

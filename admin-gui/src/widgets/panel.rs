@@ -1,6 +1,7 @@
 //! What stands in place of data that is not there, and beside data that is old.
 
 use eframe::egui::{self, RichText, Ui, Vec2};
+use leveret_admin_model::state::Link;
 use leveret_admin_model::store::Answer;
 use leveret_admin_model::{Intent, Problem, ProblemKind, format};
 
@@ -11,17 +12,31 @@ use crate::theme::{self, icons, space, tokens};
 
 /// How long a first load may take before anything is said of it.
 const PATIENCE_MS: u64 = 200;
+/// How long a newer value may take before it is said that it does not come.
+const WAIT_MS: u64 = 3_000;
+/// What is old is drawn this much fainter.
+const OLD: f32 = 0.55;
 
 /// Draws `contents` with the value of `answer`, or what there is to say instead: that it is loading, why it failed. A
-/// value that could not be fetched again is drawn below a line that says how old it is and why.
+/// value that could not be fetched again is drawn fainter, below a line that says how old it is and why.
 pub fn remote<T>(ui: &mut Ui, cx: &Cx<'_>, answer: &Answer<T>, contents: impl FnOnce(&mut Ui, &T)) {
     match (&answer.value, answer.problem()) {
         (Some(value), problem) => {
+            let waited = overdue(ui, cx, answer);
+            let is_old = problem.is_some() || waited.is_some() || matches!(cx.state.link, Link::Lost { .. });
             // While the connection is lost, the bar at the top says so for all.
-            if let (Some(problem), Some(age), true) = (problem, answer.stale(cx.now()), cx.state.is_live()) {
-                stale(ui, cx, problem, age);
+            if cx.state.is_live() {
+                let age = cx.now().saturating_sub(answer.arrived_at());
+                match (problem, waited) {
+                    (Some(problem), _) => stale(ui, cx, age, t(words(problem.kind).0), &problem.detail),
+                    (None, Some(waited)) => stale(ui, cx, age, &NO_ANSWER.with(&[&seconds(waited)]), ""),
+                    (None, None) => {}
+                }
             }
+            let opacity = ui.opacity();
+            ui.set_opacity(if is_old { opacity.min(OLD) } else { opacity });
             contents(ui, value);
+            ui.set_opacity(opacity);
         }
         (None, Some(problem)) => failure(ui, cx, problem),
         (None, None) => {
@@ -33,6 +48,20 @@ pub fn remote<T>(ui: &mut Ui, cx: &Cx<'_>, answer: &Answer<T>, contents: impl Fn
             }
         }
     }
+}
+
+/// How long an answer is overdue, with an older one to show; draws again when that changes.
+pub fn overdue<T>(ui: &Ui, cx: &Cx<'_>, answer: &Answer<T>) -> Option<u64> {
+    let waited = answer.waiting(cx.now())?;
+    let (next, overdue) =
+        if waited < WAIT_MS { (WAIT_MS - waited, None) } else { (1_000 - waited % 1_000, Some(waited)) };
+    ui.ctx().request_repaint_after(std::time::Duration::from_millis(next));
+    overdue
+}
+
+/// Whole seconds of an age, in words.
+pub fn seconds(ms: u64) -> String {
+    format::duration(ms / 1_000 * 1_000)
 }
 
 /// Grey bars where text will be.
@@ -118,11 +147,12 @@ pub fn words(kind: ProblemKind) -> (Text, Text) {
 }
 
 /// A line above data that is old.
-fn stale(ui: &mut Ui, cx: &Cx<'_>, problem: &Problem, age: u64) {
+fn stale(ui: &mut Ui, cx: &Cx<'_>, age: u64, why: &str, detail: &str) {
     note(ui, tokens().warning, icons::CLOCK, |ui| {
-        let (what, _) = words(problem.kind);
-        let text = STALE.with(&[&format::duration(age / 1_000 * 1_000), &t(what)]);
-        ui.label(RichText::new(text).color(tokens().text)).on_hover_text(&problem.detail);
+        let label = ui.label(RichText::new(STALE.with(&[&seconds(age), &why])).color(tokens().text));
+        if !detail.is_empty() {
+            label.on_hover_text(detail);
+        }
         if icon_button(ui, icons::REFRESH_CW, t(RETRY)).clicked() {
             cx.send(Intent::Refresh);
         }
