@@ -59,6 +59,10 @@ impl std::fmt::Debug for Password {
     }
 }
 
+/// Names an action to whoever wants to know what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket(pub u64);
+
 /// Something that changes the broker.
 #[derive(Debug, Clone)]
 pub struct Action {
@@ -73,6 +77,8 @@ pub struct Action {
     pub undo: Option<Box<Action>>,
     /// Where to go when it is done: the page of a deleted queue is left.
     pub then: Option<Route>,
+    /// Under which its outcome is kept, for the form that sent it.
+    pub ticket: Option<Ticket>,
 }
 
 impl Action {
@@ -84,6 +90,7 @@ impl Action {
             refresh: vec!["*".to_owned()],
             undo: None,
             then: None,
+            ticket: None,
         }
     }
 

@@ -8,7 +8,7 @@ use leveret_protocol::admin::events::Topic;
 
 use crate::Millis;
 use crate::feed::{self, Feed, Lists, News};
-use crate::intent::{Action, Danger, Effect, Intent, Notice, Password, Severity, Step, StepResult};
+use crate::intent::{Action, Danger, Effect, Intent, Notice, Password, Severity, Step, StepResult, Ticket};
 use crate::query::{self, AnyQuery, Request, Value};
 use crate::remote::{Problem, ProblemKind};
 use crate::ring::Ring;
@@ -107,6 +107,8 @@ const HOLD_MS: Millis = 2_500;
 /// Queues whose history is kept in full: those that were opened.
 const OPENED_MAX: usize = 16;
 const NOTICES_MAX: usize = 200;
+/// Outcomes of actions that are kept for the forms that sent them: a form reads its own within a frame or two.
+const OUTCOMES_MAX: usize = 64;
 
 /// All that the console knows.
 #[derive(Debug)]
@@ -155,6 +157,8 @@ pub struct State {
     /// Everything of the queues that were opened.
     opened: HashMap<String, (Ring<Sample>, Millis)>,
     acting: HashMap<u64, Action>,
+    /// What became of actions that somebody holds a ticket for, the latest last.
+    outcomes: VecDeque<(Ticket, Result<(), Problem>)>,
     lists: Lists,
     last_id: u64,
 }
@@ -203,6 +207,7 @@ impl State {
             sparked_at: 0,
             opened: HashMap::new(),
             acting: HashMap::new(),
+            outcomes: VecDeque::new(),
             lists: Lists::default(),
             last_id: 0,
         }
@@ -229,6 +234,16 @@ impl State {
     /// Actions that were sent and not answered.
     pub fn acting(&self) -> usize {
         self.acting.len()
+    }
+
+    /// True while the action with this ticket was sent and not answered.
+    pub fn is_acting(&self, ticket: Ticket) -> bool {
+        self.acting.values().any(|action| action.ticket == Some(ticket))
+    }
+
+    /// What became of the action with this ticket, once that is known.
+    pub fn outcome(&self, ticket: Ticket) -> Option<&Result<(), Problem>> {
+        self.outcomes.iter().rev().find(|(known, _)| *known == ticket).map(|(_, outcome)| outcome)
     }
 
     /// Ready messages of a queue over the last minute, at even distances.
@@ -360,7 +375,7 @@ impl State {
             }
             Intent::Act(action) => self.act(*action, &mut effects),
             Intent::Ask(danger) => {
-                if self.refuse_write(&danger.action.what) {
+                if self.refuse_write(&danger.action).is_some() {
                     return effects;
                 }
                 let mut danger = danger;
@@ -485,13 +500,15 @@ impl State {
         self.sparks.clear();
         self.opened.clear();
         self.acting.clear();
+        self.outcomes.clear();
         self.feed = Feed::None;
         self.polled_every = 0;
         self.lists = Lists::default();
     }
 
     fn act(&mut self, action: Action, effects: &mut Vec<Effect>) {
-        if self.refuse_write(&action.what) {
+        if let Some(problem) = self.refuse_write(&action) {
+            self.settle(action.ticket, Err(problem));
             return;
         }
         self.last_id += 1;
@@ -499,10 +516,10 @@ impl State {
         self.acting.insert(self.last_id, action);
     }
 
-    /// True when nothing may be changed, which is said.
-    fn refuse_write(&mut self, what: &str) -> bool {
+    /// Why nothing may be changed, which is said too.
+    fn refuse_write(&mut self, action: &Action) -> Option<Problem> {
         if self.may_write() {
-            return false;
+            return None;
         }
         let request = Request::get("").summary();
         let problem = if self.is_live() {
@@ -510,12 +527,21 @@ impl State {
         } else {
             Problem::new(ProblemKind::Unreachable, request, "there is no connection to the broker")
         };
-        self.notify(Notice::new(Severity::Warning, what).detail(problem.detail));
-        true
+        self.notify(Notice::new(Severity::Warning, &action.what).detail(&problem.detail));
+        Some(problem)
+    }
+
+    fn settle(&mut self, ticket: Option<Ticket>, outcome: Result<(), Problem>) {
+        let Some(ticket) = ticket else { return };
+        if self.outcomes.len() == OUTCOMES_MAX {
+            self.outcomes.pop_front();
+        }
+        self.outcomes.push_back((ticket, outcome));
     }
 
     fn acted(&mut self, id: u64, result: Result<(), (usize, Problem)>, effects: &mut Vec<Effect>) {
         let Some(action) = self.acting.remove(&id) else { return };
+        self.settle(action.ticket, result.clone().map_err(|(_, problem)| problem));
         match result {
             Ok(()) => {
                 let mut notice = Notice::new(Severity::Success, action.done);
@@ -729,6 +755,30 @@ mod tests {
         assert!(matches!(effects.as_slice(), [Effect::Refresh(_)]), "{effects:?}");
         assert_eq!(state.notices.back().map(|notice| notice.severity), Some(Severity::Success));
         assert_eq!((state.acting(), state.unseen), (0, 1));
+    }
+
+    #[test]
+    fn whoever_holds_a_ticket_learns_what_became_of_the_action() {
+        let mut state = connected();
+        let ticketed = |ticket| Action { ticket: Some(Ticket(ticket)), ..purge() };
+        for ticket in [1, 2] {
+            state.apply(Intent::Act(Box::new(ticketed(ticket))));
+        }
+        assert_eq!((state.is_acting(Ticket(1)), state.outcome(Ticket(1))), (true, None));
+        state.fold(Event::Acted { id: 1, result: Ok(()) });
+        let refused = Problem::new(ProblemKind::Refused, "PUT", "a queue of another kind is there");
+        state.fold(Event::Acted { id: 2, result: Err((0, refused.clone())) });
+        assert_eq!((state.is_acting(Ticket(1)), state.outcome(Ticket(1))), (false, Some(&Ok(()))));
+        assert_eq!(state.outcome(Ticket(2)), Some(&Err(refused)));
+        state.fold(lost());
+        state.apply(Intent::Act(Box::new(ticketed(3))));
+        let kind =
+            state.outcome(Ticket(3)).and_then(|outcome| outcome.as_ref().err()).map(|problem| problem.kind);
+        assert_eq!(kind, Some(ProblemKind::Unreachable));
+        for ticket in 0..1_000 {
+            state.apply(Intent::Act(Box::new(ticketed(ticket))));
+        }
+        assert_eq!(state.outcomes.len(), OUTCOMES_MAX);
     }
 
     #[test]

@@ -105,6 +105,7 @@ struct UserForm {
     tags: String,
     permission: (String, String, String, String),
     limits: (String, String),
+    sent: form::Sent,
 }
 
 #[derive(Debug, Default)]
@@ -116,6 +117,7 @@ struct VhostForm {
     limits: (String, String),
     /// Those that it has.
     known: Arguments,
+    sent: form::Sent,
 }
 
 const USER_COLUMNS: &[TableColumn<UserRow>] = &[
@@ -299,6 +301,7 @@ fn vhosts(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
                 tags: vhost.tags.join(", "),
                 limits: (limit("max-connections"), limit("max-queues")),
                 known: known.map(|limits| limits.value.clone()).unwrap_or_default(),
+                sent: form::Sent::default(),
             });
         }
         if let (true, true, Some(vhost)) = (
@@ -342,7 +345,10 @@ impl UserForm {
 
     /// Draws it; false when it is done with.
     fn ui(&mut self, ui: &Ui, cx: &Cx<'_>) -> bool {
-        form::dialog(ui, "user-form", t(USER_TITLE), 600.0, |ui| {
+        if self.sent.is_taken(cx) {
+            return false;
+        }
+        let answer = form::dialog(ui, "user-form", t(USER_TITLE), 600.0, |ui| {
             let height = (ui.ctx().content_rect().height() - 220.0).max(240.0);
             ScrollArea::vertical().max_height(height).show(ui, |ui| {
                 if let Some(known) = &self.known {
@@ -383,8 +389,8 @@ impl UserForm {
                     });
                 }
             });
-            let done =
-                form::buttons(ui, cx.may_write() && !self.name.trim().is_empty(), icons::CHECK, t(SAVE_USER));
+            let ready = cx.may_write() && !self.name.trim().is_empty();
+            let done = self.sent.buttons(ui, ready, icons::CHECK, t(SAVE_USER));
             if done == Some(true) {
                 let name = self.name.trim();
                 let tags: Vec<&str> =
@@ -392,11 +398,12 @@ impl UserForm {
                 let password = (!self.password.is_empty()).then_some(self.password.as_str());
                 let known = self.known.as_ref().map(|row| &row.user);
                 let request = lookups::put_user(name, &tags.join(","), password, known);
-                cx.act(Action::new(SAVE_USER_WHAT.with(&[&name]), SAVED_USER.with(&[&name]), request));
+                let action = Action::new(SAVE_USER_WHAT.with(&[&name]), SAVED_USER.with(&[&name]), request);
+                self.sent.send(cx, action);
             }
             done
-        })
-        .is_none()
+        });
+        answer != Some(false)
     }
 
     fn permissions(&mut self, ui: &mut Ui, cx: &Cx<'_>, known: &UserRow) {
@@ -463,7 +470,10 @@ impl UserForm {
 impl VhostForm {
     /// Draws it; false when it is done with.
     fn ui(&mut self, ui: &Ui, cx: &Cx<'_>) -> bool {
-        form::dialog(ui, "vhost-form", t(VHOST_TITLE), 560.0, |ui| {
+        if self.sent.is_taken(cx) {
+            return false;
+        }
+        let answer = form::dialog(ui, "vhost-form", t(VHOST_TITLE), 560.0, |ui| {
             if self.is_new {
                 form::line(ui, t(NAME), &mut self.name, "");
             } else {
@@ -474,8 +484,8 @@ impl VhostForm {
             title(ui, t(LIMITS));
             form::line(ui, t(MAX_CONNECTIONS), &mut self.limits.0, t(NO_LIMIT_HINT));
             form::line(ui, t(MAX_QUEUES), &mut self.limits.1, t(NO_LIMIT_HINT));
-            let done =
-                form::buttons(ui, cx.may_write() && !self.name.is_empty(), icons::CHECK, t(SAVE_VHOST));
+            let ready = cx.may_write() && !self.name.is_empty();
+            let done = self.sent.buttons(ui, ready, icons::CHECK, t(SAVE_VHOST));
             if done == Some(true) {
                 let name = &self.name;
                 let mut requests = vec![lookups::put_vhost(name, &self.description, &self.tags)];
@@ -487,10 +497,11 @@ impl VhostForm {
                         requests.push(lookups::limit(true, name, limit_name, value));
                     }
                 }
-                cx.act(Action::all(SAVE_VHOST_WHAT.with(&[name]), SAVED_VHOST.with(&[name]), requests));
+                let action = Action::all(SAVE_VHOST_WHAT.with(&[name]), SAVED_VHOST.with(&[name]), requests);
+                self.sent.send(cx, action);
             }
             done
-        })
-        .is_none()
+        });
+        answer != Some(false)
     }
 }

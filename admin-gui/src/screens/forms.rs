@@ -104,18 +104,22 @@ pub struct DeclareQueue {
     durable: bool,
     auto_delete: bool,
     arguments: form::Arguments,
+    sent: form::Sent,
 }
 
 impl Default for DeclareQueue {
     fn default() -> DeclareQueue {
-        let (name, arguments) = Default::default();
-        DeclareQueue { vhost: None, name, durable: true, auto_delete: false, arguments }
+        let (name, arguments, sent) = Default::default();
+        DeclareQueue { vhost: None, name, durable: true, auto_delete: false, arguments, sent }
     }
 }
 
 impl DeclareQueue {
     /// Draws it; true when it is closed.
     pub fn ui(&mut self, ui: &Ui, cx: &Cx<'_>) -> bool {
+        if self.sent.is_taken(cx) {
+            return true;
+        }
         let mut vhost = String::new();
         let answer = form::dialog(ui, "declare queue", t(DECLARE_QUEUE), 560.0, |ui| {
             vhost = vhost_row(ui, cx, &mut self.vhost);
@@ -125,7 +129,7 @@ impl DeclareQueue {
             ui.add_space(space::XS);
             crate::widgets::title(ui, t(ARGUMENTS));
             self.arguments.ui(ui, QUEUE_ARGUMENTS);
-            form::buttons(ui, !self.name.is_empty() && cx.may_write(), icons::PLUS, t(DECLARE))
+            self.sent.buttons(ui, !self.name.is_empty() && cx.may_write(), icons::PLUS, t(DECLARE))
         });
         if answer == Some(true) {
             let path = format!("/api/queues/{}/{}", encode(&vhost), encode(&self.name));
@@ -139,12 +143,10 @@ impl DeclareQueue {
                 Request::new(Method::Delete, format!("{path}?if-empty=true&if-unused=true")),
             );
             let request = Request::new(Method::Put, path).body(&body);
-            cx.act(
-                Action::new(DECLARE_WHAT.with(&[&self.name]), DECLARED.with(&[&self.name]), request)
-                    .undo(undo),
-            );
+            let action = Action::new(DECLARE_WHAT.with(&[&self.name]), DECLARED.with(&[&self.name]), request);
+            self.sent.send(cx, action.undo(undo));
         }
-        answer.is_some()
+        answer == Some(false)
     }
 }
 
@@ -158,11 +160,12 @@ pub struct DeclareExchange {
     auto_delete: bool,
     internal: bool,
     arguments: form::Arguments,
+    sent: form::Sent,
 }
 
 impl Default for DeclareExchange {
     fn default() -> DeclareExchange {
-        let (name, arguments) = Default::default();
+        let (name, arguments, sent) = Default::default();
         DeclareExchange {
             vhost: None,
             name,
@@ -171,6 +174,7 @@ impl Default for DeclareExchange {
             auto_delete: false,
             internal: false,
             arguments,
+            sent,
         }
     }
 }
@@ -178,6 +182,9 @@ impl Default for DeclareExchange {
 impl DeclareExchange {
     /// Draws it; true when it is closed.
     pub fn ui(&mut self, ui: &Ui, cx: &Cx<'_>) -> bool {
+        if self.sent.is_taken(cx) {
+            return true;
+        }
         let mut vhost = String::new();
         let answer = form::dialog(ui, "declare exchange", t(DECLARE_EXCHANGE), 560.0, |ui| {
             vhost = vhost_row(ui, cx, &mut self.vhost);
@@ -197,7 +204,7 @@ impl DeclareExchange {
             ui.add_space(space::XS);
             crate::widgets::title(ui, t(ARGUMENTS));
             self.arguments.ui(ui, &["alternate-exchange", "x-delayed-type"]);
-            form::buttons(ui, !self.name.is_empty() && cx.may_write(), icons::PLUS, t(DECLARE))
+            self.sent.buttons(ui, !self.name.is_empty() && cx.may_write(), icons::PLUS, t(DECLARE))
         });
         if answer == Some(true) {
             let path = format!("/api/exchanges/{}/{}", encode(&vhost), encode(&self.name));
@@ -211,12 +218,10 @@ impl DeclareExchange {
                 Request::new(Method::Delete, format!("{path}?if-unused=true")),
             );
             let request = Request::new(Method::Put, path).body(&body);
-            cx.act(
-                Action::new(DECLARE_WHAT.with(&[&self.name]), DECLARED.with(&[&self.name]), request)
-                    .undo(undo),
-            );
+            let action = Action::new(DECLARE_WHAT.with(&[&self.name]), DECLARED.with(&[&self.name]), request);
+            self.sent.send(cx, action.undo(undo));
         }
-        answer.is_some()
+        answer == Some(false)
     }
 }
 
@@ -242,6 +247,7 @@ pub struct NewBinding {
     pub routing_key: String,
     tried: String,
     arguments: form::Arguments,
+    sent: form::Sent,
 }
 
 impl NewBinding {
@@ -251,6 +257,9 @@ impl NewBinding {
 
     /// Draws it; true when it is closed.
     pub fn ui(&mut self, ui: &Ui, cx: &Cx<'_>) -> bool {
+        if self.sent.is_taken(cx) {
+            return true;
+        }
         let mut vhost = String::new();
         let exchanges = cx.read(&query::exchanges()).or_default();
         let queues = cx.read(&query::queues()).or_default();
@@ -287,12 +296,13 @@ impl NewBinding {
             crate::widgets::title(ui, t(ARGUMENTS));
             self.arguments.ui(ui, &["x-match"]);
             let ready = source.is_some() && exists && cx.may_write();
-            form::buttons(ui, ready, icons::LINK, t(BIND))
+            self.sent.buttons(ui, ready, icons::LINK, t(BIND))
         });
         if answer == Some(true) {
-            cx.act(self.action(&vhost));
+            let action = self.action(&vhost);
+            self.sent.send(cx, action);
         }
-        answer.is_some()
+        answer == Some(false)
     }
 
     /// Says what a pattern takes, with a key to try.

@@ -62,6 +62,7 @@ struct Form {
     priority: String,
     definition: form::Arguments,
     previewed: Option<String>,
+    sent: form::Sent,
 }
 
 const COLUMNS: &[TableColumn<Policy>] = &[
@@ -188,12 +189,16 @@ impl Form {
             definition: form::Arguments::from_json(&policy.definition),
             policy,
             previewed: None,
+            sent: form::Sent::default(),
         }
     }
 
     /// Draws it; false when it is done with.
     fn ui(&mut self, ui: &Ui, cx: &Cx<'_>, operator: bool) -> bool {
-        form::dialog(ui, "policy-form", t(POLICY_TITLE), 620.0, |ui| {
+        if self.sent.is_taken(cx) {
+            return false;
+        }
+        let answer = form::dialog(ui, "policy-form", t(POLICY_TITLE), 620.0, |ui| {
             form::line(ui, t(VHOST), &mut self.policy.vhost, "/");
             form::line(ui, t(NAME), &mut self.policy.name, "");
             form::line(ui, t(PATTERN), &mut self.policy.pattern, t(PATTERN_HINT));
@@ -225,15 +230,15 @@ impl Form {
                 && !self.policy.name.trim().is_empty()
                 && !self.policy.definition.is_empty()
                 && cx.may_write();
-            let done = form::buttons(ui, ready, icons::CHECK, t(SAVE_POLICY));
+            let done = self.sent.buttons(ui, ready, icons::CHECK, t(SAVE_POLICY));
             if done == Some(true) {
                 let name = self.policy.name.clone();
                 let request = lookups::put_policy(&self.policy, operator);
-                cx.act(Action::new(SAVE_WHAT.with(&[&name]), SAVED.with(&[&name]), request));
+                self.sent.send(cx, Action::new(SAVE_WHAT.with(&[&name]), SAVED.with(&[&name]), request));
             }
             done
-        })
-        .is_none()
+        });
+        answer != Some(false)
     }
 
     /// What it would hold for: as the broker tells, or as far as names tell.

@@ -1,11 +1,15 @@
 //! Fields one fills in: a name on the left, the field on the right, what is wrong below it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use eframe::egui::{self, RichText, TextEdit, Ui};
+use leveret_admin_model::intent::Ticket;
+use leveret_admin_model::{Action, Problem};
 use serde_json::Value as Json;
 
-use super::{icon_button, named};
+use super::{icon_button, named, panel};
+use crate::cx::Cx;
 use crate::text::{common::*, t};
 use crate::texts;
 use crate::theme::{self, icons, space, tokens};
@@ -157,6 +161,48 @@ impl Arguments {
                 named(menu.response, t(COMMON));
             }
         });
+    }
+}
+
+/// What a form has sent. It stays open, with all that was typed, until the broker has taken it.
+#[derive(Debug, Default)]
+pub struct Sent {
+    ticket: Option<Ticket>,
+    problem: Option<Problem>,
+}
+
+impl Sent {
+    pub fn send(&mut self, cx: &Cx<'_>, mut action: Action) {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let ticket = Ticket(LAST.fetch_add(1, Ordering::Relaxed));
+        action.ticket = Some(ticket);
+        cx.act(action);
+        *self = Sent { ticket: Some(ticket), problem: None };
+    }
+
+    /// True once it was taken. To be asked before the form is drawn.
+    pub fn is_taken(&mut self, cx: &Cx<'_>) -> bool {
+        let Some(ticket) = self.ticket.filter(|ticket| !cx.state.is_acting(*ticket)) else { return false };
+        self.ticket = None;
+        match cx.state.outcome(ticket) {
+            Some(Ok(())) => true,
+            Some(Err(problem)) => {
+                self.problem = Some(problem.clone());
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// [`buttons`], below why it was not taken; while it is on its way only Cancel can be pressed.
+    pub fn buttons(&self, ui: &mut Ui, enabled: bool, icon: &str, done: &str) -> Option<bool> {
+        if let Some(problem) = &self.problem {
+            let (what, _) = panel::words(problem.kind);
+            panel::note(ui, tokens().danger, icons::CIRCLE_ALERT, |ui| {
+                ui.label(format!("{}: {}", t(what), problem.detail));
+            });
+        }
+        buttons(ui, enabled && self.ticket.is_none(), icon, done)
     }
 }
 
