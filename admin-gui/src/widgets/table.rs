@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 use eframe::egui::{
     self, Align2, Color32, CursorIcon, Id, Key, Modifiers, Painter, Rect, RichText, ScrollArea, Sense,
-    Stroke, Ui, UiBuilder, Vec2, accesskit::Role, pos2,
+    Stroke, Ui, UiBuilder, Vec2,
+    accesskit::{Role, SortDirection},
+    pos2,
 };
 use leveret_admin_model::filter::{Cell, Column, FilterProblem};
 use leveret_admin_model::index::{Index, Pick, Selection, Sort};
@@ -209,8 +211,16 @@ impl<R> Table<'_, R> {
                 ScrollArea::horizontal().id_salt((self.id, "across")).auto_shrink(false).show(ui, |ui| {
                     ui.spacing_mut().item_spacing = Vec2::ZERO;
                     ui.set_min_width(widths.iter().sum());
-                    self.header(ui, cx, state, &settings, &shown, &widths, sort);
-                    self.body(ui, cx, state, &shown, &widths, &mut answer);
+                    let table =
+                        UiBuilder::new().accessibility_role(Role::Table).accessibility_label(t(self.noun));
+                    ui.scope_builder(table, |ui| {
+                        ui.ctx().accesskit_node_builder(ui.unique_id(), |node| {
+                            node.set_row_count(state.index.len());
+                            node.set_column_count(shown.len());
+                        });
+                        self.header(ui, cx, state, &settings, &shown, &widths, sort);
+                        self.body(ui, cx, state, &shown, &widths, &mut answer);
+                    });
                 });
             });
         });
@@ -383,6 +393,11 @@ impl<R> Table<'_, R> {
             let sorted = sort.key == column.key;
             let title = t(column.look.title);
             response.widget_info(|| egui::WidgetInfo::labeled(Role::ColumnHeader, true, title));
+            if sorted {
+                let direction =
+                    if sort.descending { SortDirection::Descending } else { SortDirection::Ascending };
+                ui.ctx().accesskit_node_builder(response.id, |node| node.set_sort_direction(direction));
+            }
             if response.clicked() {
                 let descending = if sorted { !sort.descending } else { is_number(&column.look.paint) };
                 let sort = format!("{}{}", if descending { "-" } else { "" }, column.key);
@@ -467,10 +482,8 @@ impl<R> Table<'_, R> {
         let table = ui.interact(body, id, Sense::focusable_noninteractive());
         door(ui.ctx(), Pane::Screen, id);
         ui.ctx().accesskit_node_builder(id, |node| {
-            node.set_role(Role::Table);
+            node.set_role(Role::RowGroup);
             node.set_label(t(self.noun));
-            node.set_row_count(count);
-            node.set_column_count(shown.len());
         });
         if count == 0 && !state.filter.is_empty() {
             panel::empty(ui, icons::LIST_FILTER, &NOTHING_MATCHES.with(&[&state.filter]), "", |ui| {
