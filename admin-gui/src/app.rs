@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use eframe::egui::{self, ScreenshotCallback, Ui, ViewportCommand};
 use leveret_admin_model::intent::{Effect, Password};
+use leveret_admin_model::query::AnyQuery;
 use leveret_admin_model::settings::{self, Look, SavedBroker, Settings};
 use leveret_admin_model::state::Event;
 use leveret_admin_model::{Intent, Millis, Notice, Route, Severity, State};
@@ -49,6 +50,8 @@ pub struct App {
     aside: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
     /// What could not be done without a network, for tests.
     pub effects: Vec<Effect>,
+    /// What the screens wanted in the last frame.
+    pub wanted: Vec<AnyQuery>,
 }
 
 struct Picture {
@@ -113,6 +116,7 @@ impl App {
             clock: None,
             aside: mpsc::channel(),
             effects,
+            wanted: Vec::new(),
         };
         app.dress(ctx);
         app
@@ -155,9 +159,9 @@ impl App {
         for intent in intents {
             effects.extend(self.state.apply(intent));
         }
-        let wanted = self.state.take_wanted();
+        self.wanted = self.state.take_wanted();
         if let Some(net) = &mut self.net {
-            net.want(wanted);
+            net.want(&self.wanted);
         }
         self.perform(ui.ctx(), effects);
     }

@@ -13,20 +13,14 @@ use leveret_admin_model::settings::{Language, Look, Settings};
 use leveret_admin_model::state::Event;
 use leveret_admin_model::{Problem, ProblemKind, Route, lookups, query};
 use leveret_protocol::admin as api;
-use leveret_protocol::admin::audit::{AuditEntry, AuditPage};
-use leveret_protocol::admin::delayed::{DelayedMessage, DelayedPage};
-use leveret_protocol::admin::events::AlarmReport;
-use leveret_protocol::admin::messages::{Death, MessageFilter, MessagePage, QueuedMessage};
+use leveret_protocol::admin::messages::MessageFilter;
 use leveret_protocol::admin::operations::{
-    Operation, OperationKind, OperationPlan, OperationRequest, OperationState, PlannedRoute, SkippedMessages,
-};
-use leveret_protocol::admin::policies::Policy;
-use leveret_protocol::admin::topology::{
-    TopologyEdge, TopologyGraph, TopologyKind, TopologyLink, TopologyNode,
+    OperationKind, OperationPlan, OperationRequest, PlannedRoute, SkippedMessages,
 };
 use serde_json::json;
 
-use support::{Console, NOW};
+use support::Console;
+use support::sample::topology;
 
 fn routes() -> Vec<Route> {
     vec![
@@ -42,54 +36,8 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// With everything that these screens ask for.
-fn filled(settings: Settings) -> Console {
-    let mut console = Console::new(settings, true);
-    console.put(&lookups::topology("/"), topology(120.0));
-    console.put(&lookups::messages("/", "orders.dlq", &MessageFilter::default(), None), dead_letters());
-    console.put(&lookups::operations(), vec![operation()]);
-    console.put(&lookups::policies(false), vec![policy()]);
-    console.put(&lookups::users(), vec![user("guest"), user("billing")]);
-    let all = || ".*".to_owned();
-    let permission = api::Permission {
-        user: "guest".into(),
-        vhost: "/".into(),
-        configure: all(),
-        write: all(),
-        read: all(),
-    };
-    console.put(&lookups::permissions(), vec![permission]);
-    console
-        .put(&lookups::alarms(), AlarmReport { memory_used: 9, memory_limit: 10, ..AlarmReport::default() });
-    console.put(&lookups::audit(None), audit());
-    let here =
-        json!({"queues": [{"name": "here", "vhost": "/", "durable": true}], "vhosts": [{"name": "/"}]});
-    console.put(&lookups::definitions(None), here);
-    let exchange = |name: &str, kind: &str| api::Exchange {
-        name: name.to_owned(),
-        vhost: "/".to_owned(),
-        kind: kind.to_owned(),
-        ..api::Exchange::default()
-    };
-    console
-        .put(&query::exchanges(), vec![exchange("later", "x-delayed-message"), exchange("orders", "topic")]);
-    let message = DelayedMessage {
-        id: "d1".to_owned(),
-        due_at: NOW + 90_000,
-        payload: "call back".to_owned(),
-        payload_encoding: "string".to_owned(),
-        ..DelayedMessage::default()
-    };
-    console.put(
-        &lookups::delayed("/", "later", None),
-        DelayedPage { items: vec![message], next: None, total: 1 },
-    );
-    console
-}
-
 fn open(route: Route) -> Console {
-    let mut console =
-        filled(Settings { language: Language::English, reduce_motion: true, ..Settings::default() });
+    let mut console = Console::new(Settings { reduce_motion: true, ..Settings::default() }, true);
     console.go(route);
     console
 }
@@ -103,129 +51,6 @@ fn sent(console: &mut Console) -> Vec<Request> {
     }
 }
 
-fn topology(rate: f64) -> TopologyGraph {
-    let node = |id: &str, kind, detail: &str| TopologyNode {
-        id: id.to_owned(),
-        kind,
-        name: id.split_once(':').map_or(id, |(_, name)| name).to_owned(),
-        detail: detail.to_owned(),
-        ready: if kind == TopologyKind::Queue { 1_234 } else { 0 },
-        state: "running".to_owned(),
-        ..TopologyNode::default()
-    };
-    let edge = |from: &str, to: &str, link| TopologyEdge {
-        from: from.to_owned(),
-        to: to.to_owned(),
-        link,
-        keys: vec!["order.#".to_owned()],
-        bindings: 1,
-        rate,
-    };
-    let mut graph = TopologyGraph {
-        vhost: "/".to_owned(),
-        nodes: vec![
-            node("publisher:shop", TopologyKind::Publisher, "shop"),
-            node("exchange:orders", TopologyKind::Exchange, "topic"),
-            node("queue:orders.paid", TopologyKind::Queue, "classic"),
-            node("exchange:dlx", TopologyKind::Exchange, "fanout"),
-            node("queue:orders.dlq", TopologyKind::Queue, "classic"),
-            node("exchange:amq.topic", TopologyKind::Exchange, "topic"),
-        ],
-        edges: vec![
-            edge("publisher:shop", "exchange:orders", TopologyLink::Publish),
-            edge("exchange:orders", "queue:orders.paid", TopologyLink::Binding),
-            edge("queue:orders.paid", "exchange:dlx", TopologyLink::DeadLetter),
-            edge("exchange:dlx", "queue:orders.dlq", TopologyLink::Binding),
-        ],
-        ..TopologyGraph::default()
-    };
-    for at in 0..3 {
-        let id = format!("consumer:{at}");
-        graph.edges.push(edge("queue:orders.paid", &id, TopologyLink::Consume));
-        graph.nodes.push(node(&id, TopologyKind::Consumer, "worker"));
-    }
-    graph
-}
-
-fn dead_letters() -> MessagePage {
-    let message = |position: u64| {
-        let reason = if position.is_multiple_of(3) { "expired" } else { "rejected" };
-        let death = Death {
-            queue: "orders.paid".to_owned(),
-            reason: reason.to_owned(),
-            count: 2,
-            exchange: "orders".to_owned(),
-            routing_keys: vec!["order.paid".to_owned()],
-            time: NOW / 1_000 - position,
-        };
-        QueuedMessage {
-            id: format!("m{position}"),
-            position,
-            exchange: "dlx".to_owned(),
-            routing_key: "order.paid".to_owned(),
-            payload: json!({"order": position, "name": "王伟"}).to_string(),
-            payload_encoding: "string".to_owned(),
-            deaths: vec![death],
-            ..QueuedMessage::default()
-        }
-    };
-    MessagePage { items: (1..=9).map(message).collect(), ..MessagePage::default() }
-}
-
-fn operation() -> Operation {
-    Operation {
-        id: "7".to_owned(),
-        kind: OperationKind::Requeue,
-        state: OperationState::Running,
-        vhost: "/".to_owned(),
-        queue: "orders.dlq".to_owned(),
-        destination: None,
-        user: "guest".to_owned(),
-        started_at: NOW - 2_000,
-        finished_at: None,
-        total: 400,
-        seen: 100,
-        done: 98,
-        skipped: vec![],
-        error: None,
-    }
-}
-
-fn policy() -> Policy {
-    Policy {
-        vhost: "/".to_owned(),
-        name: "limits".to_owned(),
-        pattern: "^orders\\.".to_owned(),
-        apply_to: "queues".to_owned(),
-        priority: 1,
-        definition: json!({"max-length": 1000}).as_object().cloned().unwrap_or_default(),
-    }
-}
-
-fn user(name: &str) -> api::User {
-    api::User {
-        name: name.to_owned(),
-        password_hash: "hash".to_owned(),
-        hashing_algorithm: String::new(),
-        tags: vec!["monitoring".to_owned()],
-        limits: api::Arguments::new(),
-    }
-}
-
-fn audit() -> AuditPage {
-    let entry = AuditEntry {
-        id: 1,
-        at: NOW - 5_000,
-        user: "guest".to_owned(),
-        action: "purge".to_owned(),
-        kind: "queue".to_owned(),
-        name: "orders.paid".to_owned(),
-        result: "ok".to_owned(),
-        ..AuditEntry::default()
-    };
-    AuditPage { items: vec![entry], next: None }
-}
-
 #[test]
 fn every_screen_draws_in_each_look_and_language() {
     for (look, language) in [
@@ -233,7 +58,8 @@ fn every_screen_draws_in_each_look_and_language() {
         (Look::Light, Language::Chinese),
         (Look::HighContrast, Language::English),
     ] {
-        let mut console = filled(Settings { look, language, reduce_motion: true, ..Settings::default() });
+        let mut console =
+            Console::new(Settings { look, language, reduce_motion: true, ..Settings::default() }, true);
         routes().into_iter().for_each(|route| console.go(route));
     }
 }
@@ -327,7 +153,7 @@ fn a_broker_without_the_graph_is_drawn_from_its_lists() {
 #[test]
 fn nothing_moves_when_nothing_flows_or_motion_is_off() {
     for (rate, still, rests) in [(0.0, false, true), (120.0, true, true), (120.0, false, false)] {
-        let mut console = filled(Settings { reduce_motion: still, ..Settings::default() });
+        let mut console = Console::new(Settings { reduce_motion: still, ..Settings::default() }, true);
         console.put(&lookups::topology("/"), topology(rate));
         console.go(Route::Flow);
         let next_frame =

@@ -1,37 +1,21 @@
-//! What a frame costs, in CPU time of the thread that draws: neighbours on the machine do not count.
+//! What the console costs, in CPU time of the thread that draws: neighbours on the machine do not count.
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use leveret_admin_model::filter::{Cell, Column};
 use leveret_admin_model::index::{Index, Sort};
+use leveret_admin_model::settings::Settings;
+use leveret_admin_model::state::Event;
 use leveret_admin_model::{Route, query};
 use leveret_protocol::admin::Queue;
 
-use support::{Console, connected, queue};
-
-/// CPU time of this thread since it began, to the last time that the system looked: every few milliseconds.
-fn cpu() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells");
-    let nanoseconds = text.split(' ').next().and_then(|first| first.parse().ok()).expect("a number first");
-    Duration::from_nanos(nanoseconds)
-}
-
-/// What it costs when caches are warm: the least of three means over many times.
-fn cost(times: u32, mut act: impl FnMut()) -> Duration {
-    act();
-    let means = (0..3).map(|_| {
-        let before = cpu();
-        for _ in 0..times {
-            act();
-        }
-        // A thread that gives its core away is looked at.
-        std::thread::yield_now();
-        (cpu() - before) / times
-    });
-    means.min().expect("there are three")
-}
+use support::cpu::cost;
+use support::places::places;
+use support::sample::{overview, queue};
+use support::{Console, connected};
 
 fn many(count: usize) -> Vec<Queue> {
     (0..count)
@@ -78,5 +62,45 @@ fn sorting_and_filtering_ten_thousand_rows_is_quick() {
         });
         println!("{filter:?} {sort:?}: {spent:?}, {} rows", index.len());
         assert!(spent < Duration::from_millis(5), "{filter:?} {sort:?}: {spent:?}");
+    }
+}
+
+#[test]
+fn no_frame_is_drawn_when_nothing_changes() {
+    for place in places() {
+        let mut console = Console::new(Settings { reduce_motion: true, ..Settings::default() }, true);
+        console.go(place.route.clone());
+        let output = console.harness.output();
+        let next = output.viewport_output.values().map(|viewport| viewport.repaint_delay).min();
+        assert_eq!(next, Some(Duration::MAX), "{} asks for another frame", place.name);
+    }
+}
+
+#[test]
+fn a_second_of_news_of_ten_thousand_queues_takes_two_hundredths_of_a_core() {
+    let answers = [many(10_000), many(10_000)].map(Arc::new);
+    for place in places() {
+        let mut console = Console::new(Settings { reduce_motion: true, ..Settings::default() }, true);
+        console.put(&query::queues(), many(10_000));
+        console.go(place.route.clone());
+        let mut second = 0;
+        let spent = cost(10, || {
+            second += 1;
+            console.later(1_000);
+            let ctx = console.harness.ctx.clone();
+            let queues = Arc::clone(&answers[second % 2]);
+            let app = console.harness.state_mut();
+            app.state.now += 1_000;
+            app.fold(&ctx, Event::Answered { key: query::queues().key, value: queues });
+            app.fold(
+                &ctx,
+                Event::Answered { key: query::overview().key, value: Arc::new(overview(second as u64)) },
+            );
+            // What comes within a tenth of a second is drawn together; a list and the totals may miss each other.
+            console.harness.step();
+            console.harness.step();
+        });
+        println!("{}: {spent:?} a second", place.name);
+        assert!(spent < Duration::from_millis(20), "{}: {spent:?}", place.name);
     }
 }

@@ -102,10 +102,10 @@ impl Net {
     }
 
     /// Says what the screens want.
-    pub fn want(&mut self, wanted: Vec<AnyQuery>) {
+    pub fn want(&mut self, wanted: &[AnyQuery]) {
         if wanted != self.wanted {
-            self.wanted.clone_from(&wanted);
-            self.tell(Command::Want(wanted));
+            self.wanted = wanted.to_vec();
+            self.tell(Command::Want(wanted.to_vec()));
         }
     }
 

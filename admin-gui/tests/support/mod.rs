@@ -1,30 +1,52 @@
-//! The console without a network: its state is filled by hand, its clock stands still.
+//! The console in a test: without a network, its state filled by hand and its clock standing still, or with the real
+//! network thread against a broker that misbehaves on demand.
 
 #![allow(dead_code, reason = "each test program uses some of it")]
 
+pub mod cpu;
+pub mod places;
+pub mod raster;
+pub mod sample;
+pub mod server;
+
 use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use eframe::egui::accesskit::Role;
-use eframe::egui::{Key, Modifiers};
+use eframe::egui::{Color32, Key, Modifiers, Shape};
 use egui_kittest::Harness;
-use egui_kittest::kittest::{AccessKitNode, Queryable};
+use egui_kittest::kittest::{AccessKitNode, NodeT, Queryable};
 use leveret_admin::app::{App, Start};
+use leveret_admin::net::Net;
 use leveret_admin_model::intent::{Effect, Intent, Password};
-use leveret_admin_model::query::{self, Query};
+use leveret_admin_model::query::{self, AnyQuery, Query};
 use leveret_admin_model::route::QueueTab;
-use leveret_admin_model::settings::{Language, Settings};
+use leveret_admin_model::settings::{Language, SavedBroker, Settings};
 use leveret_admin_model::state::Event;
-use leveret_admin_model::{Millis, Problem, ProblemKind, Route};
-use leveret_protocol::admin::messages::{MessagePage, QueuedMessage};
-use leveret_protocol::admin::{self as api, MessageStats, QueueTotals, Rate};
+use leveret_admin_model::{Millis, Problem, ProblemKind, Route, lookups};
+use leveret_protocol::admin as api;
+use leveret_protocol::admin::delayed::{DelayedMessage, DelayedPage};
+use leveret_protocol::admin::events::AlarmReport;
+use leveret_protocol::admin::messages::MessageFilter;
+use serde_json::json;
+
+use raster::{Picture, Textures};
+use sample::*;
 
 pub const NOW: Millis = 1_795_381_449_000;
 
 /// The console in a test.
 pub struct Console {
     pub harness: Harness<'static, App>,
+    textures: Textures,
     now: Millis,
+    /// Rings when the network thread has found something.
+    woken: Option<mpsc::Receiver<()>>,
 }
+
+/// How long the real network thread may take to find something on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// With data, in English.
 pub fn connected() -> Console {
@@ -58,20 +80,28 @@ pub fn sample_routes() -> Vec<Route> {
     routes
 }
 
+/// In English, unless another language is asked for: what the machine speaks does not matter.
+fn spoken(settings: Settings) -> Settings {
+    let language = match settings.language {
+        Language::System => Language::English,
+        other => other,
+    };
+    Settings { language, ..settings }
+}
+
 impl Console {
     pub fn new(settings: Settings, with_data: bool) -> Console {
-        let settings = Settings {
-            language: if settings.language == Language::System {
-                Language::English
-            } else {
-                settings.language
-            },
-            ..settings
-        };
-        let mut harness =
-            Harness::builder().with_size([1280.0, 800.0]).with_max_steps(16).build_eframe(move |creation| {
-                App::offline(&creation.egui_ctx, Start { settings, ..Start::default() }, NOW)
-            });
+        Console::sized(settings, with_data, [1280.0, 800.0])
+    }
+
+    pub fn sized(settings: Settings, with_data: bool, size: [f32; 2]) -> Console {
+        let start = Start { settings: spoken(settings), ..Start::default() };
+        let textures = Textures::default();
+        let mut harness = Harness::builder()
+            .with_size(size)
+            .with_max_steps(16)
+            .renderer(textures.clone())
+            .build_eframe(move |creation| App::offline(&creation.egui_ctx, start, NOW));
         let app = harness.state_mut();
         app.state.apply(Intent::Connect(Box::default(), Password("guest".to_owned())));
         let overview = api::Overview {
@@ -82,12 +112,65 @@ impl Console {
         };
         let user = api::WhoAmI { name: "guest".to_owned(), tags: vec!["administrator".to_owned()] };
         app.state.fold(Event::Connected { broker: Box::new(overview), user });
-        let mut console = Console { harness, now: NOW };
+        let mut console = Console { harness, textures, now: NOW, woken: None };
         if with_data {
             console.fill();
         }
         console.run();
         console
+    }
+
+    /// With the real network thread, connecting to the broker at `url`; its clock is the real one.
+    pub fn on(url: &str, route: Route) -> Console {
+        let broker = SavedBroker { url: url.to_owned(), ..SavedBroker::default() };
+        let start = Start {
+            settings: spoken(Settings { reduce_motion: true, ..Settings::default() }),
+            route: Some(route),
+            connect: Some((broker, Password("guest".to_owned()))),
+            ..Start::default()
+        };
+        let textures = Textures::default();
+        let (wake, woken) = mpsc::channel();
+        let harness = Harness::builder()
+            .with_size([1280.0, 800.0])
+            .with_max_steps(16)
+            .renderer(textures.clone())
+            .build_eframe(move |creation| {
+                let net = Net::start(move || wake.send(()).unwrap_or_default()).expect("a thread");
+                App::new(&creation.egui_ctx, start, net)
+            });
+        Console { harness, textures, now: NOW, woken: Some(woken) }
+    }
+
+    /// Draws whenever the network thread has found something, and now and then, until `wanted` is seen.
+    #[track_caller]
+    pub fn until(&mut self, what: &str, wanted: impl Fn(&Console) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.run();
+            if wanted(self) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not seen: {what}. What is there:\n{}", self.words());
+            if let Some(woken) = &self.woken {
+                // Ages count up without news from the network.
+                let _ = woken.recv_timeout(Duration::from_millis(100));
+                woken.try_iter().for_each(drop);
+            }
+        }
+    }
+
+    #[track_caller]
+    pub fn until_text(&mut self, part: &str) {
+        self.until(part, |console| console.has_text(part));
+    }
+
+    /// Everything on the screen that has a name.
+    pub fn words(&self) -> String {
+        let nodes = self.harness.query_all_by(|_| true);
+        let name = |node: AccessKitNode<'_>| node.label().or_else(|| node.value());
+        let names = nodes.filter_map(|node| name(node.accesskit_node()));
+        names.filter(|name| !name.is_empty()).collect::<Vec<String>>().join(" | ")
     }
 
     fn fill(&mut self) {
@@ -115,6 +198,35 @@ impl Console {
         self.put(&query::consumers(), (0..3).map(consumer).collect());
         self.put(&query::messages("/", "orders.paid", "messages", 100), messages(false));
         self.put(&query::messages("/", "orders.paid", "unacked", 100), messages(true));
+        self.put(&lookups::topology("/"), topology(120.0));
+        self.put(&lookups::messages("/", "orders.dlq", &MessageFilter::default(), None), dead_letters());
+        self.put(&lookups::operations(), vec![operation()]);
+        self.put(&lookups::policies(false), vec![policy()]);
+        self.put(&lookups::users(), vec![user("guest"), user("billing")]);
+        let all = || ".*".to_owned();
+        let permission = api::Permission {
+            user: "guest".into(),
+            vhost: "/".into(),
+            configure: all(),
+            write: all(),
+            read: all(),
+        };
+        self.put(&lookups::permissions(), vec![permission]);
+        let alarms = AlarmReport { memory_used: 9, memory_limit: 10, ..AlarmReport::default() };
+        self.put(&lookups::alarms(), alarms);
+        self.put(&lookups::audit(None), audit());
+        let here =
+            json!({"queues": [{"name": "here", "vhost": "/", "durable": true}], "vhosts": [{"name": "/"}]});
+        self.put(&lookups::definitions(None), here);
+        let message = DelayedMessage {
+            id: "d1".to_owned(),
+            due_at: NOW + 90_000,
+            payload: "call back".to_owned(),
+            payload_encoding: "string".to_owned(),
+            ..DelayedMessage::default()
+        };
+        let page = DelayedPage { items: vec![message], next: None, total: 1 };
+        self.put(&lookups::delayed("/", "later", None), page);
     }
 
     /// As if the broker had answered.
@@ -204,6 +316,41 @@ impl Console {
         self.harness.query_all_by_label_contains(part).next().is_some()
     }
 
+    /// What the screen asks the broker for.
+    pub fn wanted(&self) -> &[AnyQuery] {
+        &self.harness.state().wanted
+    }
+
+    /// The screen as a picture.
+    pub fn picture(&self) -> Picture {
+        raster::draw(&self.harness, &self.textures)
+    }
+
+    /// True when this text is drawn fainter than text is.
+    pub fn is_faded(&self, text: &str) -> bool {
+        self.faded().any(|faded| faded == text)
+    }
+
+    /// True when some text is drawn fainter than text is.
+    pub fn is_any_faded(&self) -> bool {
+        self.faded().next().is_some()
+    }
+
+    fn faded(&self) -> impl Iterator<Item = &str> {
+        self.harness.output().shapes.iter().filter_map(|clipped| match &clipped.shape {
+            Shape::Text(shape) => {
+                let glyph = shape.galley.rows.first()?.row.visuals.mesh.vertices.first()?;
+                // Text without a colour of its own takes that of the shape.
+                let colour = match glyph.color {
+                    Color32::PLACEHOLDER => shape.fallback_color,
+                    colour => shape.override_text_color.unwrap_or(colour),
+                };
+                (colour.a() < u8::MAX).then(|| shape.galley.text())
+            }
+            _ => None,
+        })
+    }
+
     /// Actions that were sent since this was last called.
     pub fn acts(&mut self) -> Vec<Effect> {
         let effects = std::mem::take(&mut self.harness.state_mut().effects);
@@ -218,188 +365,4 @@ fn field(name: &str) -> impl Fn(&AccessKitNode<'_>) -> bool + use<> {
         matches!(node.role(), Role::TextInput | Role::MultilineTextInput)
             && node.label().as_deref() == Some(&name)
     }
-}
-
-pub fn stats(publish: f64) -> MessageStats {
-    MessageStats {
-        publish: 1_000,
-        publish_details: Rate::new(publish),
-        deliver_get_details: Rate::new(publish * 0.9),
-        ack_details: Rate::new(publish * 0.85),
-        ..MessageStats::default()
-    }
-}
-
-fn overview(second: u64) -> api::Overview {
-    let wave = 400.0 + 300.0 * (second as f64 / 5.0).sin();
-    api::Overview {
-        product_name: "Leveret".to_owned(),
-        message_stats: stats(wave),
-        queue_totals: QueueTotals {
-            messages_ready: 12_400 + second * 3,
-            messages_unacknowledged: 250,
-            ..QueueTotals::default()
-        },
-        object_totals: api::ObjectTotals {
-            queues: 6,
-            exchanges: 8,
-            connections: 3,
-            channels: 3,
-            consumers: 3,
-        },
-        ..api::Overview::default()
-    }
-}
-
-fn node() -> api::Node {
-    api::Node {
-        mem_used: 180 << 20,
-        mem_limit: 9 << 30,
-        disk_free: 40 << 30,
-        disk_free_limit: 50 << 20,
-        uptime: 7_300_000,
-        ..api::Node::default()
-    }
-}
-
-pub fn queue(name: &str, ready: u64, consumers: u16) -> api::Queue {
-    api::Queue {
-        name: name.to_owned(),
-        vhost: "/".to_owned(),
-        kind: "classic".to_owned(),
-        durable: true,
-        state: if consumers > 0 { "running" } else { "idle" }.to_owned(),
-        consumers,
-        totals: QueueTotals {
-            messages: ready,
-            messages_ready: ready,
-            messages_ready_details: Rate::new(if consumers > 0 { 0.0 } else { 3.0 }),
-            ..QueueTotals::default()
-        },
-        message_stats: stats(f64::from(consumers) * 40.0),
-        ..api::Queue::default()
-    }
-}
-
-fn queues() -> Vec<api::Queue> {
-    vec![
-        queue("audit.log", 0, 1),
-        queue("orders.backlog", 12_345, 0),
-        queue("orders.dlq", 42, 0),
-        queue("orders.paid", 41, 2),
-        queue("mail.outgoing", 3, 1),
-        queue("订单.支付", 7, 1),
-    ]
-}
-
-fn exchanges() -> Vec<api::Exchange> {
-    let exchange = |name: &str, kind: &str| api::Exchange {
-        name: name.to_owned(),
-        vhost: "/".to_owned(),
-        kind: kind.to_owned(),
-        durable: true,
-        message_stats: Some(api::ExchangeStats {
-            publish_in_details: Rate::new(120.0),
-            ..api::ExchangeStats::default()
-        }),
-        ..api::Exchange::default()
-    };
-    vec![
-        exchange("", "direct"),
-        exchange("amq.topic", "topic"),
-        exchange("orders", "topic"),
-        exchange("mail", "fanout"),
-    ]
-}
-
-fn bindings() -> Vec<api::Binding> {
-    let binding = |source: &str, destination: &str, key: &str| api::Binding {
-        source: source.to_owned(),
-        vhost: "/".to_owned(),
-        destination: destination.to_owned(),
-        destination_type: "queue".to_owned(),
-        routing_key: key.to_owned(),
-        properties_key: key.to_owned(),
-        ..api::Binding::default()
-    };
-    vec![
-        binding("", "orders.paid", "orders.paid"),
-        binding("orders", "orders.paid", "*.paid"),
-        binding("orders", "audit.log", "#"),
-    ]
-}
-
-pub fn connection(at: u16) -> api::Connection {
-    api::Connection {
-        name: format!("127.0.0.1:{} -> 127.0.0.1:5672", 40_000 + at),
-        user_provided_name: (at == 0).then(|| "billing".to_owned()),
-        vhost: "/".to_owned(),
-        user: "guest".to_owned(),
-        state: "running".to_owned(),
-        protocol: "AMQP 0-9-1".to_owned(),
-        peer_host: "127.0.0.1".to_owned(),
-        peer_port: 40_000 + at,
-        channels: 1,
-        connected_at: NOW - 60_000,
-        ..api::Connection::default()
-    }
-}
-
-fn channel(at: u16) -> api::Channel {
-    let connection = connection(at);
-    api::Channel {
-        name: format!("{} (1)", connection.name),
-        number: 1,
-        connection_details: api::ConnectionDetails {
-            name: connection.name,
-            ..api::ConnectionDetails::default()
-        },
-        vhost: "/".to_owned(),
-        user: "guest".to_owned(),
-        state: "running".to_owned(),
-        prefetch_count: 100,
-        confirm: at == 1,
-        ..api::Channel::default()
-    }
-}
-
-fn consumer(at: u16) -> api::Consumer {
-    let channel = channel(at);
-    api::Consumer {
-        consumer_tag: format!("ctag-{at}"),
-        queue: api::QueueName { name: "orders.paid".to_owned(), vhost: "/".to_owned() },
-        channel_details: api::ChannelDetails {
-            name: channel.name,
-            connection_name: channel.connection_details.name,
-            ..api::ChannelDetails::default()
-        },
-        ack_required: true,
-        active: true,
-        activity_status: "up".to_owned(),
-        prefetch_count: 100,
-        ..api::Consumer::default()
-    }
-}
-
-fn messages(unacked: bool) -> MessagePage {
-    let message = |position: u64| QueuedMessage {
-        id: format!("m{position}"),
-        position,
-        exchange: "orders".to_owned(),
-        routing_key: "eu.paid".to_owned(),
-        payload: format!("{{\"order\": {position}, \"amount\": 4200}}"),
-        payload_encoding: "string".to_owned(),
-        payload_bytes: 30,
-        redelivered: position == 2,
-        holder: unacked.then(|| api::messages::Holder {
-            consumer_tag: "ctag-0".to_owned(),
-            channel_details: api::ChannelDetails {
-                connection_name: connection(0).name,
-                ..api::ChannelDetails::default()
-            },
-            since: NOW - 90_000,
-        }),
-        ..QueuedMessage::default()
-    };
-    MessagePage { items: (1..=3).map(message).collect(), ..MessagePage::default() }
 }

@@ -1,0 +1,187 @@
+//! The console in front of a broker that fails, with its real network thread: it says what is wrong in words, keeps what
+//! it knew, fainter and with its age, loses nothing that was typed, and recovers by itself.
+
+mod support;
+
+use std::time::Duration;
+
+use egui_kittest::kittest::Queryable;
+use leveret_admin_model::Route;
+use leveret_admin_model::state::Link;
+
+use support::Console;
+use support::sample::{self, queue};
+use support::server::{FakeBroker, Fault};
+
+/// What the console shows of each fault.
+struct Shown<'a> {
+    /// What is wrong, in words.
+    words: &'a str,
+    /// How old the data is.
+    age: &'a str,
+}
+
+/// The list of queues is on the screen and something is typed when `fault` strikes all requests; then it is mended.
+fn survives(fault: Fault, shown: &Shown<'_>) {
+    let broker = FakeBroker::start();
+    let mut console = Console::on(&broker.url(), Route::Queues);
+    console.until("the queues", |console| console.has_label("orders.paid"));
+    assert!(!console.is_faded("orders.paid"));
+    console.type_into("Filter", "orders");
+
+    broker.fail(fault, "");
+    console.until_text(shown.words);
+    console.until_text(shown.age);
+    assert!(console.has_label("orders.paid"), "what was known stays");
+    assert!(console.is_faded("orders.paid"), "and is told from what is new");
+    assert_eq!(console.value_of("Filter").as_deref(), Some("orders"));
+    console.type_into("Filter", ".paid");
+    assert!(!console.has_label("orders.dlq"), "it goes on to work on what is known");
+
+    let mut queues = sample::queues();
+    queues.push(queue("orders.paid.late", 7, 0));
+    broker.answer("/api/queues", &queues);
+    broker.mend();
+    console.until("what is new", |console| console.has_label("orders.paid.late"));
+    console.until("no word of the fault", |console| {
+        !console.has_text(shown.words) && !console.has_text(shown.age)
+    });
+    assert!(!console.is_faded("orders.paid"));
+    assert_eq!(console.harness.state().state.link, Link::Live);
+    assert_eq!(console.value_of("Filter").as_deref(), Some("orders.paid"));
+}
+
+#[test]
+fn a_broker_that_answers_500() {
+    survives(Fault::Status(500), &Shown { words: "The broker failed", age: " s old" });
+}
+
+#[test]
+fn a_broker_that_hangs() {
+    survives(Fault::Hang, &Shown { words: "no answer for", age: " s old" });
+}
+
+#[test]
+fn a_broker_that_closes_connections() {
+    let age = "What you see is from before that.";
+    survives(Fault::Close, &Shown { words: "The broker cannot be reached for", age });
+}
+
+#[test]
+fn a_broker_that_is_cut_off_in_the_middle_of_a_body() {
+    let age = "What you see is from before that.";
+    survives(Fault::CutBody, &Shown { words: "The broker cannot be reached for", age });
+}
+
+#[test]
+fn something_else_that_answers_in_place_of_the_broker() {
+    survives(Fault::NotJson, &Shown { words: "The broker's answer makes no sense", age: " s old" });
+}
+
+#[test]
+fn a_broker_that_answers_something_else() {
+    survives(Fault::OtherJson, &Shown { words: "The broker's answer makes no sense", age: " s old" });
+}
+
+#[test]
+fn a_broker_that_is_slow() {
+    let broker = FakeBroker::start();
+    let mut console = Console::on(&broker.url(), Route::Queues);
+    console.until("the queues", |console| console.has_label("orders.paid"));
+    broker.fail(Fault::Slow(Duration::from_secs(5)), "/api/queues");
+    let mut queues = sample::queues();
+    queues.push(queue("orders.slow", 7, 0));
+    broker.answer("/api/queues", &queues);
+    console.until_text("no answer for 3 s");
+    assert!(console.is_faded("orders.paid"));
+    assert_eq!(console.harness.state().state.link, Link::Live, "only one list is slow");
+    console.until("what is new", |console| console.has_label("orders.slow"));
+    assert!(!console.has_text("no answer for"), "and it is there");
+    assert!(!console.is_faded("orders.paid"));
+}
+
+#[test]
+fn one_list_that_fails_leaves_the_others_alone() {
+    let broker = FakeBroker::start();
+    let mut console = Console::on(&broker.url(), Route::Exchanges);
+    broker.fail(Fault::Status(503), "/api/queues");
+    console.until("the exchanges", |console| console.has_label("amq.topic"));
+    console.go(Route::Queues);
+    console.until_text("The broker failed");
+    assert!(console.has_text("the disk is on fire"), "what it said is there");
+    assert!(console.has_label("Try again"));
+    console.go(Route::Exchanges);
+    assert!(console.has_label("amq.topic") && !console.has_text("The broker failed"));
+    broker.mend();
+    console.go(Route::Queues);
+    console.until("the queues", |console| console.has_label("orders.paid"));
+}
+
+#[test]
+fn a_broker_that_is_not_there_yet() {
+    let broker = FakeBroker::start();
+    broker.fail(Fault::Close, "");
+    let mut console = Console::on(&broker.url(), Route::Queues);
+    console.until_text("The broker cannot be reached for");
+    console.until_text("Trying again");
+    broker.mend();
+    console.until("the queues", |console| console.has_label("orders.paid"));
+    assert!(!console.has_text("The broker cannot be reached"));
+}
+
+#[test]
+fn a_password_that_is_not_taken_is_not_tried_again_and_again() {
+    let broker = FakeBroker::start();
+    broker.fail(Fault::Login, "");
+    let mut console = Console::on(&broker.url(), Route::Queues);
+    console.until_text("The broker does not accept this user and password");
+    assert!(matches!(console.harness.state().state.link, Link::Lost { retry_at: None, .. }));
+    assert!(!console.has_text("Trying again"));
+}
+
+#[test]
+fn a_form_keeps_what_was_typed_until_the_broker_has_taken_it() {
+    let broker = FakeBroker::start();
+    let mut console = Console::on(&broker.url(), Route::Queues);
+    console.until("the queues", |console| console.has_label("orders.paid"));
+    console.click("New queue");
+    console.type_into("Name", "订单.退款");
+    console.click("Add an argument");
+    console.type_into("Argument 1", "x-max-length");
+    console.type_into("Value of argument 1", "1000");
+    for fault in [Fault::Status(500), Fault::CutBody, Fault::NotJson] {
+        broker.fail(fault, "/api/queues/%2F/%E8%AE%A2");
+        console.click("Declare");
+        if fault == Fault::NotJson {
+            continue;
+        }
+        let words =
+            if fault == Fault::CutBody { "The broker cannot be reached: " } else { "The broker failed: " };
+        console.until_text(words);
+        assert_eq!(console.value_of("Name").as_deref(), Some("订单.退款"));
+        assert_eq!(console.value_of("Argument 1").as_deref(), Some("x-max-length"));
+        assert_eq!(console.value_of("Value of argument 1").as_deref(), Some("1000"));
+    }
+    // Nobody reads the body of an answer to a PUT: that it was taken is in its status.
+    console.until_text("Declared: 订单.退款");
+    assert!(console.harness.query_by_label("Argument 1").is_none(), "the form is closed");
+}
+
+#[test]
+fn a_message_that_could_not_be_published_is_still_there() {
+    let broker = FakeBroker::start();
+    let mut console = Console::on(&broker.url(), Route::Messages);
+    console.until("a connection", |console| console.harness.state().state.is_live());
+    console.type_into("Routing key", "orders.paid");
+    console.type_into("Payload", "{}");
+    let payload = console.value_of("Payload");
+    broker.fail(Fault::Status(500), "/api/exchanges/%2F/amq.default/publish");
+    console.harness.get_all_by_label("Publish").last().expect("a button").click();
+    console.until_text("It was not published: ");
+    assert_eq!(console.value_of("Routing key").as_deref(), Some("orders.paid"));
+    assert_eq!(console.value_of("Payload"), payload);
+    broker.mend();
+    console.harness.get_all_by_label("Publish").last().expect("a button").click();
+    console.until_text("It was routed to at least one queue.");
+    assert_eq!(broker.changes(), ["POST /api/exchanges/%2F/amq.default/publish"]);
+}

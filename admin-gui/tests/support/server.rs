@@ -1,0 +1,239 @@
+//! A broker that misbehaves on demand. It speaks as much HTTP as the console needs and answers from a table; what it is
+//! told to do wrong it does until it is mended.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use leveret_protocol::admin as api;
+use serde::Serialize;
+
+use super::sample;
+
+/// What it does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// Answers with this status and a word.
+    Status(u16),
+    /// Takes no password.
+    Login,
+    /// Takes requests and does not answer them.
+    Hang,
+    /// Closes connections instead of answering.
+    Close,
+    /// Closes them in the middle of the body.
+    CutBody,
+    /// Answers with what is no JSON.
+    NotJson,
+    /// Answers with JSON of another kind.
+    OtherJson,
+    /// Answers after this time.
+    Slow(Duration),
+}
+
+/// A broker that misbehaves on demand.
+pub struct FakeBroker {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    /// What is wrong, and with paths that begin how.
+    fault: (Fault, String),
+    answers: BTreeMap<String, String>,
+    /// Requests that changed something, and were answered well.
+    changes: Vec<String>,
+    stopped: bool,
+}
+
+impl Default for State {
+    fn default() -> State {
+        let (answers, changes) = Default::default();
+        State { fault: (Fault::None, String::new()), answers, changes, stopped: false }
+    }
+}
+
+struct Request {
+    method: String,
+    path: String,
+}
+
+impl FakeBroker {
+    /// One with a few queues and exchanges, in good health.
+    pub fn start() -> FakeBroker {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let broker = FakeBroker { address, shared: Arc::default() };
+        let overview = api::Overview { node: "leveret@fake".to_owned(), ..sample::overview(0) };
+        broker.answer("/api/overview", &overview);
+        let tags = vec!["administrator".to_owned()];
+        broker.answer("/api/whoami", &api::WhoAmI { name: "guest".to_owned(), tags });
+        broker.answer("/api/vhosts", &[api::Vhost { name: "/".to_owned(), ..api::Vhost::default() }]);
+        broker.answer("/api/nodes", &[sample::node()]);
+        broker.answer("/api/queues", &sample::queues());
+        broker.answer("/api/queues/%2F/orders.paid", &sample::queue("orders.paid", 41, 2));
+        broker.answer("/api/exchanges", &sample::exchanges());
+        broker.answer("/api/bindings", &sample::bindings());
+        broker.answer("/api/connections", &[sample::connection(0)]);
+        let shared = Arc::clone(&broker.shared);
+        thread::spawn(move || {
+            for connection in listener.incoming() {
+                if shared.state.lock().expect("no panic").stopped {
+                    return;
+                }
+                let (Ok(connection), shared) = (connection, Arc::clone(&shared)) else { continue };
+                // A client that goes away ends it with an error, which is nobody's.
+                thread::spawn(move || drop(serve(&connection, &shared)));
+            }
+        });
+        broker
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What it answers to a GET of `path` from now on.
+    pub fn answer(&self, path: &str, value: &(impl Serialize + ?Sized)) {
+        let body = serde_json::to_string(value).expect("it can be written");
+        self.shared.state.lock().expect("no panic").answers.insert(path.to_owned(), body);
+    }
+
+    /// From now on it does this to requests whose path begins so.
+    pub fn fail(&self, fault: Fault, path: &str) {
+        self.shared.state.lock().expect("no panic").fault = (fault, path.to_owned());
+        self.shared.changed.notify_all();
+    }
+
+    /// From now on it does everything right; requests that hang are answered.
+    pub fn mend(&self) {
+        self.fail(Fault::None, "");
+    }
+
+    /// Requests that changed something, and were answered well.
+    pub fn changes(&self) -> Vec<String> {
+        self.shared.state.lock().expect("no panic").changes.clone()
+    }
+}
+
+impl Drop for FakeBroker {
+    fn drop(&mut self) {
+        self.shared.state.lock().expect("no panic").stopped = true;
+        self.shared.changed.notify_all();
+        // Wakes whoever waits for a connection.
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+fn serve(connection: &TcpStream, shared: &Shared) -> std::io::Result<()> {
+    let mut input = BufReader::new(connection);
+    while let Some(request) = read(&mut input)? {
+        let fault = shared.fault_for(&request.path);
+        let mut output = connection;
+        match fault {
+            Fault::None => respond(&mut output, shared.answer(&request))?,
+            Fault::Status(status) => {
+                respond(
+                    &mut output,
+                    (status, r#"{"error":"oops","reason":"the disk is on fire"}"#.to_owned()),
+                )?;
+            }
+            Fault::Login => {
+                let reason = r#"{"error":"not_authorised","reason":"Login failed"}"#;
+                respond(&mut output, (401, reason.to_owned()))?;
+            }
+            Fault::Hang => {
+                shared.until_mended();
+                respond(&mut output, shared.answer(&request))?;
+            }
+            Fault::Close => return connection.shutdown(Shutdown::Both),
+            Fault::CutBody => {
+                let (_, body) = shared.answer(&request);
+                let half = &body[..body.floor_char_boundary(body.len() / 2)];
+                write!(
+                    output,
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{half}",
+                    body.len()
+                )?;
+                return connection.shutdown(Shutdown::Both);
+            }
+            Fault::NotJson => {
+                respond(&mut output, (200, "<html>Please log in to the hotel</html>".to_owned()))?
+            }
+            Fault::OtherJson => respond(&mut output, (200, r#""forty-two""#.to_owned()))?,
+            Fault::Slow(delay) => {
+                thread::sleep(delay);
+                respond(&mut output, shared.answer(&request))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The next request; its body is read and left aside.
+fn read(input: &mut impl BufRead) -> std::io::Result<Option<Request>> {
+    let mut line = String::new();
+    if input.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let mut words = line.split_whitespace();
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let request = Request { method: method.to_owned(), path: path.to_owned() };
+    let mut length = 0;
+    loop {
+        let mut header = String::new();
+        input.read_line(&mut header)?;
+        let Some((name, value)) = header.split_once(':') else { break };
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+    }
+    std::io::copy(&mut input.take(length), &mut std::io::sink())?;
+    Ok(Some(request))
+}
+
+fn respond(output: &mut impl Write, (status, body): (u16, String)) -> std::io::Result<()> {
+    // With this header it is the password that is not taken, without it the request.
+    let login = if status == 401 { "WWW-Authenticate: Basic realm=\"fake\"\r\n" } else { "" };
+    let length = body.len();
+    write!(
+        output,
+        "HTTP/1.1 {status} Word\r\n{login}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+impl Shared {
+    fn fault_for(&self, path: &str) -> Fault {
+        let state = self.state.lock().expect("no panic");
+        if path.starts_with(&state.fault.1) { state.fault.0 } else { Fault::None }
+    }
+
+    fn until_mended(&self) {
+        let state = self.state.lock().expect("no panic");
+        let waited = self.changed.wait_while(state, |state| state.fault.0 == Fault::Hang && !state.stopped);
+        drop(waited);
+    }
+
+    fn answer(&self, request: &Request) -> (u16, String) {
+        let mut state = self.state.lock().expect("no panic");
+        if request.method != "GET" {
+            state.changes.push(format!("{} {}", request.method, request.path));
+            return (201, r#"{"routed":true}"#.to_owned());
+        }
+        let path = request.path.split('?').next().unwrap_or_default();
+        match state.answers.get(path) {
+            Some(body) => (200, body.clone()),
+            None => (404, r#"{"error":"Object Not Found","reason":"Not Found"}"#.to_owned()),
+        }
+    }
+}
