@@ -9,7 +9,7 @@ mod raw;
 mod report;
 
 pub use broker::{TestBroker, eventually};
-pub use program::{broker_binary, client_example, leveretctl_binary};
+pub use program::{broker_binary, client_example, console_binary, leveretctl_binary};
 pub use proxy::Proxy;
 pub use raw::{Content, Incoming, Login, RawClient};
 pub use report::Report;

@@ -18,6 +18,11 @@ pub fn leveretctl_binary() -> PathBuf {
     built("leveretctl", &["--package", "leveret-client", "--bin", "leveretctl"])
 }
 
+/// The console.
+pub fn console_binary() -> PathBuf {
+    built("leveret-admin", &["--package", "leveret-admin", "--bin", "leveret-admin"])
+}
+
 /// An example of the client crate.
 pub fn client_example(name: &str) -> PathBuf {
     built(&format!("examples/{name}"), &["--package", "leveret-client", "--example", name])

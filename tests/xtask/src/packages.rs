@@ -15,7 +15,7 @@ use crate::step::execute;
 pub enum Purpose {
     /// Compiling the broker.
     Build,
-    /// Compiling it, and driving it with other people's clients.
+    /// Compiling it, driving it with other people's clients, and the console by pointer and keyboard.
     Test,
     /// Compiling the console, and opening its window.
     Console,
@@ -111,14 +111,52 @@ const NEEDS: &[Need] = &[
         is_there: || runs("valgrind", &["--version"]),
         packages: || vec!["valgrind".to_owned()],
     },
+    Need {
+        name: "an X server without a screen",
+        why: "has the window in which the console is tested",
+        purpose: Purpose::Test,
+        is_there: || is_in_path("Xvfb"),
+        packages: || vec!["xvfb".to_owned()],
+    },
+    Need {
+        name: "Mesa's software renderer",
+        why: "draws in that window",
+        purpose: Purpose::Test,
+        is_there: has_software_renderer,
+        packages: || vec!["libgl1-mesa-dri".to_owned()],
+    },
+    Need {
+        name: "openbox",
+        why: "manages that window",
+        purpose: Purpose::Test,
+        is_there: || is_in_path("openbox"),
+        packages: || vec!["openbox".to_owned()],
+    },
+    Need {
+        name: "xdotool",
+        why: "moves its pointer and presses its keys",
+        purpose: Purpose::Test,
+        is_there: || is_in_path("xdotool"),
+        packages: || vec!["xdotool".to_owned()],
+    },
+    Need {
+        name: "the bus of screen readers",
+        why: "tells the tests what is in that window",
+        purpose: Purpose::Test,
+        is_there: || {
+            let launchers = ["/usr/libexec/at-spi-bus-launcher", "/usr/lib/at-spi2-core/at-spi-bus-launcher"];
+            is_in_path("dbus-daemon") && launchers.iter().any(|launcher| Path::new(launcher).is_file())
+        },
+        packages: || ["dbus", "at-spi2-core"].map(str::to_owned).to_vec(),
+    },
 ];
 
 /// Makes sure of everything that `purpose` needs: installs what is missing, or says how to.
 pub fn ensure(purpose: Purpose) -> Result<()> {
     let needs = || {
         NEEDS.iter().filter(|need| match purpose {
-            // The console is compiled with the rest then, but no window is opened.
-            Purpose::Test => matches!(need.purpose, Purpose::Build | Purpose::Test),
+            // The tests open the console's window too.
+            Purpose::Test => need.purpose != Purpose::Count,
             only => need.purpose == only,
         })
     };
@@ -273,6 +311,21 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 /// True when the command can be started and succeeds.
 fn runs(program: &str, arguments: &[&str]) -> bool {
     output(program, arguments).is_some()
+}
+
+/// True when there is such a program. For those that have no `--version` which ends well without a display.
+fn is_in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// True when Mesa can draw without a graphics card: its drivers lie below the folder of libraries of each architecture.
+fn has_software_renderer() -> bool {
+    let driver = |folder: &Path| folder.join("dri/swrast_dri.so").exists();
+    let libraries = ["/usr/lib", "/usr/lib64"].map(Path::new);
+    let below =
+        |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    libraries.into_iter().any(|folder| driver(folder) || below(folder).any(|folder| driver(&folder)))
 }
 
 /// What the command prints, if it can be started and succeeds.
