@@ -262,7 +262,7 @@ impl Editor {
         ui.add_space(space::S);
         ui.horizontal(|ui| {
             let can = cx.may_write() && self.draft.can_be_sent();
-            let by_key = ui.input(|input| input.modifiers.command && input.key_pressed(egui::Key::Enter));
+            let by_key = form::is_submitted(ui);
             if primary(ui, can, icons::SEND, t(SEND)).clicked() || (can && by_key) {
                 let key = format!("publish {}", cx.now());
                 cx.fetch(&Query::<Published>::once(key.clone(), self.draft.request()));

@@ -219,10 +219,16 @@ pub fn buttons(ui: &mut Ui, enabled: bool, icon: &str, done: &str) -> Option<boo
         }
     });
     // Ctrl+Enter, from any field.
-    if enabled && ui.input(|input| input.modifiers.command && input.key_pressed(egui::Key::Enter)) {
+    if enabled && is_submitted(ui) {
         answer = Some(true);
     }
     answer
+}
+
+/// True when Ctrl+Enter was pressed, however quickly: when a frame takes long, Ctrl may be up again at its end.
+pub fn is_submitted(ui: &Ui) -> bool {
+    let is_submit = |event: &egui::Event| matches!(event, egui::Event::Key { key: egui::Key::Enter, pressed: true, modifiers, .. } if modifiers.command);
+    ui.input(|input| input.events.iter().any(is_submit))
 }
 
 /// A dialog over the screen. `None` while it is open; `Some(true)` when it is to be done.
