@@ -246,6 +246,7 @@ pub struct NewBinding {
     pub to_exchange: bool,
     pub routing_key: String,
     tried: String,
+    suggested: String,
     arguments: form::Arguments,
     sent: form::Sent,
 }
@@ -307,9 +308,12 @@ impl NewBinding {
 
     /// Says what a pattern takes, with a key to try.
     fn pattern(&mut self, ui: &mut Ui) -> egui::Response {
-        if self.tried.is_empty() && !self.routing_key.is_empty() {
-            self.tried = topic::example(&self.routing_key);
+        // An example follows the pattern while it is written, until another key is tried.
+        let example = topic::example(&self.routing_key);
+        if self.tried == self.suggested {
+            self.tried.clone_from(&example);
         }
+        self.suggested = example;
         form::line(ui, t(TRY_KEY), &mut self.tried, "orders.eu.paid");
         form::row(ui, "", |ui| {
             let takes = topic::matches(&self.routing_key, &self.tried);
