@@ -1,0 +1,92 @@
+//! What each screen looks like, in the dark and in the light: against the pictures in `tests/pictures`.
+//!
+//! `UPDATE_SNAPSHOTS=1 cargo test -p leveret-admin --test pictures` draws them anew; what changed is then seen in the
+//! difference of the commit. A test that fails leaves what it saw and what differs below the target directory.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use leveret_admin_model::settings::{Look, Settings};
+
+use support::Console;
+use support::places::{Place, places};
+use support::raster::Picture;
+
+/// Pictures are the same byte for byte where they were made. The mathematics library of another system may place the
+/// corner of a curve elsewhere, which shows in a few pixels at its edge.
+const TOLERANCE: u8 = 12;
+const PIXELS_MAX: usize = 60;
+
+#[test]
+fn every_screen_looks_in_the_dark_as_it_did() {
+    compare_all(Look::Dark, "dark");
+}
+
+#[test]
+fn every_screen_looks_in_the_light_as_it_did() {
+    compare_all(Look::Light, "light");
+}
+
+#[test]
+fn every_picture_is_of_a_screen() {
+    let known: Vec<PathBuf> =
+        places().iter().flat_map(|place| ["dark", "light"].map(|look| file(&kept(), place, look))).collect();
+    for entry in std::fs::read_dir(kept()).expect("pictures are kept") {
+        let found = entry.expect("it can be read").path();
+        assert!(known.contains(&found), "{} is of no screen any more", found.display());
+    }
+}
+
+/// Screens are drawn on as many threads as there are cores.
+fn compare_all(look: Look, name: &str) {
+    let places = places();
+    let next = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let differences: Vec<String> = std::thread::scope(|scope| {
+        let work = || {
+            let mut found = Vec::new();
+            while let Some(place) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
+                found.extend(compare(place, look, name).err());
+            }
+            found
+        };
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+    });
+    assert!(differences.is_empty(), "\n{}\n", differences.join("\n"));
+}
+
+fn compare(place: &Place, look: Look, name: &str) -> Result<(), String> {
+    let settings = Settings { look, reduce_motion: true, ..Settings::default() };
+    let mut console = Console::sized(settings, true, [1200.0, 760.0]);
+    console.go(place.route.clone());
+    let seen = console.picture();
+    let file = file(&kept(), place, name);
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        // What is the same within the tolerance stays as it is, and out of the commit.
+        if Picture::read(&file).is_ok_and(|kept| kept == seen) {
+            return Ok(());
+        }
+        return seen.write(&file).map_err(|error| format!("{}: {error}", file.display()));
+    }
+    let kept = Picture::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let (count, difference) = seen.compare(&kept, TOLERANCE);
+    if count <= PIXELS_MAX {
+        return Ok(());
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures");
+    let saved = self::file(&folder, place, name);
+    let beside = saved.with_extension("difference.png");
+    seen.write(&saved).and_then(|()| difference.write(&beside)).map_err(|error| error.to_string())?;
+    Err(format!("{} differs in {count} pixels: see {} and {}", place.name, saved.display(), beside.display()))
+}
+
+fn kept() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pictures")
+}
+
+fn file(folder: &Path, place: &Place, look: &str) -> PathBuf {
+    folder.join(format!("{}.{look}.png", place.name))
+}
