@@ -30,6 +30,9 @@ pub mod role {
 /// How often in a row something has to be in one place.
 const RESTS: u32 = 12;
 
+/// How often in a row a picture of the screen has to be the same.
+const FRAMES: u32 = 60;
+
 /// The number of the state of a node that has the keyboard.
 const FOCUSED: u32 = 12;
 
@@ -128,9 +131,17 @@ impl Desktop {
         fs::read_to_string(self.folder.path().join("console.log")).unwrap_or_default()
     }
 
-    /// Writes what is on the screen as PNG.
+    /// Writes what is on the screen as PNG, once it rests: readers are told of a frame before it is drawn.
     pub fn picture(&self, file: &Path) {
-        let dump = fs::read(self.folder.path().join("Xvfb_screen0")).expect("the screen");
+        let screen = || fs::read(self.folder.path().join("Xvfb_screen0")).expect("the screen");
+        let (mut dump, mut seen) = (screen(), 0);
+        // What moves all the time is taken as it is.
+        eventually(LIMIT / 20, || {
+            let now = screen();
+            seen = if now == dump { seen + 1 } else { 0 };
+            dump = now;
+            (seen >= FRAMES).then_some(())
+        });
         // An X window dump: words in network order, a table of colours, then the pixels.
         let word = |at: usize| {
             let bytes = dump[at * 4..at * 4 + 4].try_into().expect("four of them");
