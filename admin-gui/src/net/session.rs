@@ -26,6 +26,8 @@ const READING_SHARE: u32 = 25;
 const TOLD_PERIOD: Duration = Duration::from_secs(30);
 /// What is asked this often at least is figures, and how often is worth telling.
 const FIGURES_PERIOD: Duration = Duration::from_secs(2);
+/// An answer that takes longer is told of.
+const LATE: Duration = Duration::from_secs(3);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LAST: Duration = Duration::from_secs(30);
 
@@ -63,6 +65,8 @@ struct Poll {
     running: bool,
     /// When it was asked last.
     asked: Instant,
+    /// It was said that the answer takes long.
+    late: bool,
     /// It has to be asked although the feed tells it: nothing is known yet, or somebody wants to be sure.
     insists: bool,
     /// The last answer, to tell whether the next is another.
@@ -131,6 +135,7 @@ impl Session {
                         next: now,
                         running: false,
                         asked: now,
+                        late: false,
                         insists: true,
                         seen: None,
                         pace: period(&query),
@@ -184,6 +189,7 @@ impl Session {
     pub async fn step(&mut self) {
         while self.acting.try_join_next().is_some() {}
         self.start_what_is_due();
+        self.say_what_is_late();
         let next = self.next_due();
         tokio::select! {
             Some(finished) = self.running.join_next() => {
@@ -214,6 +220,17 @@ impl Session {
         self.tell_pace();
     }
 
+    /// Asking is said quietly: whoever looks has to be woken when the answer does not come.
+    fn say_what_is_late(&mut self) {
+        let now = Instant::now();
+        for (key, poll) in &mut self.polls {
+            if poll.is_getting_late() && poll.asked + LATE <= now {
+                poll.late = true;
+                self.outbox.send(Event::Asked { key: key.clone() });
+            }
+        }
+    }
+
     fn start_what_is_due(&mut self) {
         let now = Instant::now();
         match &mut self.link {
@@ -237,7 +254,7 @@ impl Session {
             let due = self.polls.values_mut().filter(|poll| poll.is_waiting(feed) && poll.next <= now);
             let Some(poll) = due.min_by_key(|poll| poll.next) else { break };
             poll.running = true;
-            poll.asked = now;
+            (poll.asked, poll.late) = (now, false);
             let (query, seen) = (poll.query.clone(), poll.seen);
             self.ask(query, false, seen);
         }
@@ -360,10 +377,12 @@ impl Session {
             Link::Refused => far,
             Link::Down { trying: true, .. } => far,
             Link::Down { at, .. } => *at,
-            Link::Up if self.running.len() >= CONCURRENT => far,
             Link::Up => {
-                let waiting = self.polls.values().filter(|poll| poll.is_waiting(&self.feed));
-                waiting.map(|poll| poll.next).min().unwrap_or(far)
+                let is_full = self.running.len() >= CONCURRENT;
+                let waiting = self.polls.values().filter(|poll| !is_full && poll.is_waiting(&self.feed));
+                let late =
+                    self.polls.values().filter(|poll| poll.is_getting_late()).map(|poll| poll.asked + LATE);
+                waiting.map(|poll| poll.next).chain(late).min().unwrap_or(far)
             }
         }
     }
@@ -377,6 +396,11 @@ async fn hello(client: &Client) -> Result<(Box<api::Overview>, api::WhoAmI), Pro
 }
 
 impl Poll {
+    /// True while its answer is waited for, and nothing was said of that.
+    fn is_getting_late(&self) -> bool {
+        self.running && !self.late && !self.dropped
+    }
+
     /// True when it is to be asked once it is time.
     fn is_waiting(&self, feed: &Feed) -> bool {
         !self.running && !self.dropped && (self.insists || !feed.covers(&self.query.key))
