@@ -126,7 +126,7 @@ impl Console {
         let start = Start {
             settings: spoken(Settings { reduce_motion: true, ..Settings::default() }),
             route: Some(route),
-            connect: Some((broker, Password("guest".to_owned()))),
+            connect: Some((broker, Some(Password("guest".to_owned())))),
             ..Start::default()
         };
         let textures = Textures::default();
