@@ -156,7 +156,7 @@ fn an_operator_builds_a_route_sees_it_fail_and_repairs_it() {
     done(&window, "08-dead-lettered");
 
     window.go("Dead letters");
-    window.see("orders.dead: 3");
+    window.see("3 messages in 1 queue");
     window.see("rejected in orders.paid: 3 of the 3 looked at");
     window.press("Requeue…");
     window.see("3 messages of 3 in the queue");
