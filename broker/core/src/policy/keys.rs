@@ -369,6 +369,25 @@ static KEYS: &[Key] = &[
         unknown_to: QUORUM,
         ..KEY
     },
+    // What a broker that is federated with others exports; there is nobody here to federate with.
+    Key {
+        name: "federation-upstream",
+        is_valid: Value::is_string,
+        complaint: "~p is not a valid federation upstream name",
+        ..KEY
+    },
+    Key {
+        name: "federation-upstream-set",
+        is_valid: Value::is_string,
+        complaint: "~p is not a valid federation upstream set name",
+        ..KEY
+    },
+    Key {
+        name: "federation-upstream-pattern",
+        is_valid: Value::is_string,
+        complaint: "~p is not a valid federation upstream pattern",
+        ..KEY
+    },
     // ---- what only streams know --------------------------------------------------------------------------------------
     Key { name: "max-age", is_valid: is_age, complaint: "~p is not a valid max age", unknown_to: ANY, ..KEY },
     Key {
