@@ -47,6 +47,8 @@ texts! {
 pub struct State {
     pub table: TableState,
     declare: Option<DeclareQueue>,
+    /// Whether queues are of several vhosts, in which version of the list.
+    several: (u64, bool),
 }
 
 const COLUMNS: &[TableColumn<Queue>] = &[
@@ -179,9 +181,12 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
             state.table.selection.clear();
         }
         // Names alone do not tell queues of several vhosts apart.
-        let several = cx.state.vhost.is_none()
-            && queues.first().is_some_and(|first| queues.iter().any(|queue| queue.vhost != first.vhost));
-        state.table.also = if several { &["vhost"] } else { &[] };
+        if state.several.0 != answer.version() {
+            let differ = |first: &Queue| queues.iter().any(|queue| queue.vhost != first.vhost);
+            state.several = (answer.version(), queues.first().is_some_and(differ));
+        }
+        let shows_vhost = cx.state.vhost.is_none() && state.several.1;
+        state.table.also = if shows_vhost { &["vhost"] } else { &[] };
         let table = Table {
             id: "queues",
             noun: QUEUES,
