@@ -206,7 +206,8 @@ impl Editor {
     pub fn ui(&mut self, ui: &mut Ui, cx: &Cx<'_>) {
         let draft = &mut self.draft;
         form::line(ui, t(TO_EXCHANGE), &mut draft.exchange, t(EXCHANGE_HINT));
-        suggestions(ui, cx, draft);
+        // In a place of its own: when exchanges come to be known, the fields below stay what they are, and keep the focus.
+        ui.scope(|ui| suggestions(ui, cx, draft));
         form::line(ui, t(ROUTING_KEY), &mut draft.routing_key, "");
         form::line(ui, t(CONTENT_TYPE), &mut draft.content_type, "application/json");
         form::row(ui, "", |ui| {
