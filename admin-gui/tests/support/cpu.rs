@@ -1,5 +1,6 @@
 //! CPU time of the thread that draws: neighbours on the machine do not count.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// CPU time of this thread since it began, to the last time that the system looked: every few milliseconds.
@@ -9,10 +10,19 @@ pub fn cpu() -> Duration {
     Duration::from_nanos(nanoseconds)
 }
 
-/// What it costs when caches are warm: the least of three means over many times.
+/// Held by who measures: a neighbour on the same core takes its caches away.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Waits until nobody else measures.
+pub fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What it costs when caches are warm: the least of five means over many times.
 pub fn cost(times: u32, mut act: impl FnMut()) -> Duration {
+    let _alone = alone();
     act();
-    let means = (0..3).map(|_| {
+    let means = (0..5).map(|_| {
         let before = cpu();
         for _ in 0..times {
             act();
@@ -21,5 +31,5 @@ pub fn cost(times: u32, mut act: impl FnMut()) -> Duration {
         std::thread::yield_now();
         (cpu() - before) / times
     });
-    means.min().expect("there are three")
+    means.min().expect("there are five")
 }
