@@ -193,7 +193,6 @@ async fn vhosts_users_and_what_they_may() {
     api.create_user(&UserParams::without_tags("bob", &hash)).await.expect("made");
     assert_eq!(api.get_user("ada").await.expect("there").tags.0, ["monitoring"]);
     assert_eq!(api.list_users().await.expect("users").len(), 3);
-    api.list_users_paged(&PaginationParams::new(1, 2)).await.expect("users");
     assert_eq!(api.list_users_without_permissions().await.expect("two of them").len(), 2);
     assert_eq!(api.current_user().await.expect("it is me").name, "guest");
 
@@ -201,8 +200,9 @@ async fn vhosts_users_and_what_they_may() {
     api.declare_permissions(&rights).await.expect("granted");
     api.grant_permissions(&rights).await.expect("granted again");
     assert_eq!(api.get_permissions("eu", "ada").await.expect("there").configure, "^a");
-    assert_eq!(api.list_permissions().await.expect("permissions").len(), 2);
-    assert_eq!(api.list_permissions_in("eu").await.expect("of the vhost").len(), 1);
+    // Whoever makes a vhost may do everything there: guest is in both.
+    assert_eq!(api.list_permissions().await.expect("permissions").len(), 3);
+    assert_eq!(api.list_permissions_in("eu").await.expect("of the vhost").len(), 2);
     assert_eq!(api.list_permissions_of("ada").await.expect("of the user").len(), 1);
     api.grant_full_permissions("bob", "eu").await.expect("granted");
     let topics =
@@ -446,7 +446,8 @@ async fn policies_and_parameters() {
     let global = GlobalRuntimeParameterDefinition { name: "g", value: object(json!({"a": [1]})) };
     api.upsert_global_runtime_parameter(&global).await.expect("set");
     assert_eq!(api.get_global_runtime_parameter("g").await.expect("there").value.0, json!({"a": [1]}));
-    assert!(api.list_global_runtime_parameters().await.expect("parameters").len() >= 2);
+    let globals = api.list_global_runtime_parameters().await.expect("parameters");
+    assert!(globals.iter().any(|parameter| parameter.name == "g"));
     api.clear_global_runtime_parameter("g").await.expect("cleared");
 
     api.delete_operator_policies_in("/", vec!["p"]).await.expect("gone");
