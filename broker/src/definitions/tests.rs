@@ -45,6 +45,13 @@ fn rabbitmqs_everything() -> Value {
 fn sorted(definitions: &Value, kind: &str, fields: &[&str]) -> Vec<String> {
     let objects = definitions[kind].as_array().unwrap_or_else(|| panic!("no {kind} in {definitions:#}"));
     let kept = |object: &Value| {
+        let mut object = object.clone();
+        if object["component"] == "vhost-limits"
+            && let Some(limits) = object["value"].as_object_mut()
+        {
+            // A limit below zero is none. RabbitMQ keeps it in the file.
+            limits.retain(|_, limit| limit.as_i64().is_none_or(|limit| limit >= 0));
+        }
         let fields = fields.iter().map(|field| ((*field).to_owned(), object[field].clone()));
         Value::Object(fields.collect()).to_string()
     };
