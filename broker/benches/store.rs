@@ -123,7 +123,7 @@ impl World {
         change(&mut self.queue.pending.lock());
         let added = self.queue.pending.lock().bytes - before;
         self.store().inbox_bytes().fetch_add(added, std::sync::atomic::Ordering::Relaxed);
-        let ticket = self.store().mark_dirty(self.queue.clone(), true);
+        let ticket = self.store().mark_dirty(self.queue.clone());
         let (sender, receiver): (SyncSender<()>, Receiver<()>) = mpsc::sync_channel(1);
         self.store().wake_when_durable(ticket, Arc::new(Woken(sender)));
         receiver.recv().expect("the store goes on");

@@ -362,7 +362,7 @@ impl Queue {
     fn change(self: &Arc<Queue>, store: &Store, change: impl FnOnce(&mut Pending)) -> Ticket {
         let mut pending = self.pending.lock();
         change(&mut pending.0);
-        *pending.1.get_or_insert_with(|| store.mark_dirty(self.clone(), true))
+        *pending.1.get_or_insert_with(|| store.mark_dirty(self.clone()))
     }
 }
 

@@ -227,7 +227,7 @@ impl DelayedExchange {
             && !self.is_deleted()
             && let Some(this) = self.this.upgrade()
         {
-            state.last = self.shared.store.mark_dirty(this, false);
+            state.last = self.shared.store.mark_dirty(this);
             state.registered = true;
         }
         let page = state.window.wants_page().map(|from| (from, state.life));

@@ -329,7 +329,6 @@ impl QueueCell {
             if state.seen.is_some() {
                 return state.publish_new(meta, cell, batch, rejected);
             }
-            state.pending.urgent = batch.last().is_some_and(|publish| publish.sequence != 0);
             let (machine, mut shell, counters) = state.split(cell);
             counters.published += batch.len() as u64;
             for publish in batch.drain(..) {
@@ -812,12 +811,11 @@ impl QueueCell {
     /// gave to the store so far.
     fn register(&self, state: &mut State) -> Ticket {
         let pending = &mut state.pending;
-        let urgent = std::mem::take(&mut pending.urgent);
         if pending.is_empty() || pending.registered || self.is_deleted() {
             return pending.last;
         }
         if let Some(this) = self.this.upgrade() {
-            pending.last = self.shared.store.mark_dirty(this, urgent);
+            pending.last = self.shared.store.mark_dirty(this);
             pending.registered = true;
         }
         pending.last

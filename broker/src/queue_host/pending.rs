@@ -23,8 +23,6 @@ pub(super) struct PendingBuffer {
     bytes: usize,
     /// Some of the messages leave another place for this one.
     pub transfers: bool,
-    /// A publisher waits for what it just put here.
-    pub urgent: bool,
     /// The store knows that there is something here.
     pub registered: bool,
     /// Covers everything given to the store so far.

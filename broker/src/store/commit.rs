@@ -212,21 +212,21 @@ impl Shared {
     }
 
     #[inline]
-    pub(super) fn mark_dirty(&self, source: Arc<dyn PendingSource>, urgent: bool) -> Ticket {
-        self.hand_in(urgent, |inbox| inbox.dirty.push(source))
+    pub(super) fn mark_dirty(&self, source: Arc<dyn PendingSource>) -> Ticket {
+        self.hand_in(|inbox| inbox.dirty.push(source))
     }
 
     pub(super) fn write_meta(&self, mut records: Vec<Record>) -> Ticket {
-        self.hand_in(false, |inbox| inbox.records.append(&mut records))
+        self.hand_in(|inbox| inbox.records.append(&mut records))
     }
 
     pub(super) fn delete_queue(&self, uid: QueueUid) -> Ticket {
-        self.hand_in(false, |inbox| inbox.deleted.push(uid))
+        self.hand_in(|inbox| inbox.deleted.push(uid))
     }
 
     /// Adds to the generation that is being collected.
     #[inline]
-    fn hand_in(&self, urgent: bool, add: impl FnOnce(&mut Inbox)) -> Ticket {
+    fn hand_in(&self, add: impl FnOnce(&mut Inbox)) -> Ticket {
         let mut inbox = self.inbox.lock();
         let ticket = Ticket(inbox.generation);
         if self.failure.get().is_some() {
@@ -236,12 +236,7 @@ impl Shared {
         if inbox.due.is_none() {
             inbox.due = Some(Instant::now() + Duration::from_millis(SOON_MS));
         }
-        inbox.urgent |= urgent;
-        let wake = match inbox.writer {
-            Writing::Idle => true,
-            Writing::Waiting => urgent,
-            Writing::Busy | Writing::Held => false,
-        };
+        let wake = inbox.writer == Writing::Idle;
         if wake {
             // Once is enough.
             inbox.writer = Writing::Busy;

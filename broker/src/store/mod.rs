@@ -325,10 +325,10 @@ impl Store {
 
     /// Announces that a queue has something pending. Called under the queue's lock when its list is no longer
     /// empty; everything that is in the list when the commit thread takes it belongs to the ticket or an earlier
-    /// one. `urgent` when somebody is about to wait for the ticket: it saves the commit thread a second wake-up.
+    /// one.
     #[inline]
-    pub fn mark_dirty(&self, source: Arc<dyn PendingSource>, urgent: bool) -> Ticket {
-        self.handle.shared.mark_dirty(source, urgent)
+    pub fn mark_dirty(&self, source: Arc<dyn PendingSource>) -> Ticket {
+        self.handle.shared.mark_dirty(source)
     }
 
     /// Begins a transfer. What queues and others give to the store while it goes on belongs to one generation. Of that

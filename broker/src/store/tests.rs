@@ -99,7 +99,7 @@ impl World {
         let mut state = queue.state.lock();
         change(&mut state.0);
         if !std::mem::replace(&mut state.1, true) {
-            let ticket = self.store().mark_dirty(queue.clone(), false);
+            let ticket = self.store().mark_dirty(queue.clone());
             *self.last.lock() = ticket;
         }
     }
