@@ -669,6 +669,9 @@ impl Writer<'_> {
     /// Syncs a generation here, with nothing that is not synced before it.
     fn sync(&mut self, generation: u64) -> Result<(), StoreError> {
         let unnoted = self.log.sync(self.shared)?;
+        if self.shared.failure.get().is_some() {
+            return Ok(());
+        }
         let mut inbox = self.shared.inbox.lock();
         inbox.written = generation;
         inbox.synced = generation;
