@@ -3,11 +3,13 @@
 //! An example is the inside of a function that has a `connection` and a `channel`, and everything of lapin in scope.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::{env, fs};
 
 fn main() {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/docs");
+    // As it is now, not when this was compiled: another checkout may have used the same target directory.
+    let docs =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("../assets/docs");
     println!("cargo::rerun-if-changed={}", docs.display());
     println!("cargo::rerun-if-changed=build.rs");
     let entries = fs::read_dir(&docs).unwrap_or_else(|error| panic!("{}: {error}", docs.display()));
