@@ -6,6 +6,7 @@
 mod audit;
 mod route_cache;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ use crate::delayed::DelayedExchange;
 use crate::exchange_memory::{self, Noted, Verdict};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
-use crate::queue_host::{ChannelWindow, Link, Publish, QueueCell, SubscribeError};
+use crate::queue_host::{ChannelWindow, Link, Publish, QueueCell, SubscribeError, delivery_bytes};
 use crate::replies::{is_reply, is_reply_name};
 use crate::store::Store;
 use route_cache::RouteCache;
@@ -75,6 +76,10 @@ pub struct ConnectionHost {
     noted: Vec<Noted>,
     /// When the first ones are safe of which duplicates came since the last flush.
     duplicates_after: Ticket,
+    /// Deliveries from the outbox that the session has not got yet.
+    waiting: VecDeque<Delivery>,
+    /// Bytes of deliveries that the session has got and that the outbox still counts as unwritten.
+    owed: usize,
     /// The latest ticket that the store was asked to wake this connection for.
     awaited: Ticket,
     /// Published since the last flush: all, and those in confirm mode.
@@ -130,6 +135,8 @@ impl ConnectionHost {
             held: Vec::new(),
             noted: Vec::new(),
             duplicates_after: Ticket(0),
+            waiting: VecDeque::new(),
+            owed: 0,
             awaited: Ticket(0),
             published: (0, 0),
             login: None,
@@ -152,6 +159,37 @@ impl ConnectionHost {
         if ticket > self.awaited {
             self.awaited = ticket;
             self.broker.store().wake_when_durable(ticket, self.outbox.clone());
+        }
+    }
+
+    /// The next deliveries for the session, of about `bytes_max` together.
+    pub fn next_deliveries(&mut self, bytes_max: usize) -> impl Iterator<Item = Delivery> {
+        if self.waiting.is_empty() {
+            let mut list = Vec::from(std::mem::take(&mut self.waiting));
+            if list.capacity() > DELIVERIES_CAPACITY_MAX {
+                list = Vec::new();
+            }
+            self.outbox.take_deliveries(&mut list);
+            self.waiting = list.into();
+        }
+        let mut room = bytes_max;
+        std::iter::from_fn(move || {
+            let delivery = self.waiting.pop_front_if(|_| room > 0)?;
+            let bytes = delivery_bytes(&delivery);
+            room = room.saturating_sub(bytes);
+            self.owed += bytes;
+            Some(delivery)
+        })
+    }
+
+    /// Everything that the session got was written to the socket, or will never be. Consumers that waited for room go
+    /// on.
+    pub fn deliveries_written(&mut self) {
+        let owed = std::mem::take(&mut self.owed);
+        if owed > 0 {
+            for (cell, key) in self.outbox.written(owed) {
+                self.resume(&cell, key);
+            }
         }
     }
 
@@ -183,7 +221,7 @@ impl ConnectionHost {
     }
 
     /// A consumer waits no longer.
-    pub fn resume(&self, cell: &QueueCell, key: ConsumerKey) {
+    fn resume(&self, cell: &QueueCell, key: ConsumerKey) {
         cell.resume(self.id, key);
     }
 
@@ -199,6 +237,8 @@ impl ConnectionHost {
         if let Some(login) = self.login.take() {
             login.abort();
         }
+        // Frees the consumers that waited for this socket; they are gone from their queues already.
+        drop(self.outbox.written(self.owed));
     }
 
     /// How many channels are open.
@@ -716,7 +756,10 @@ impl Host for ConnectionHost {
     }
 
     fn take_deliveries(&mut self, deliveries: &mut Vec<Delivery>) {
+        let known = deliveries.len();
+        deliveries.extend(self.waiting.drain(..));
         self.outbox.take_deliveries(deliveries);
+        self.owed += deliveries[known..].iter().map(delivery_bytes).sum::<usize>();
     }
 
     fn get(
@@ -862,3 +905,5 @@ const GROUPS_SCANNED: usize = 8;
 const GROUPS_KEPT: usize = 64;
 /// A group's buffer beyond this many messages is given back.
 const BATCH_CAPACITY_MAX: usize = 16 << 10;
+/// A list of deliveries that grew beyond this is given back.
+const DELIVERIES_CAPACITY_MAX: usize = 16 << 10;

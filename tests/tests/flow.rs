@@ -1,6 +1,7 @@
 //! What keeps flowing when a peer does not do its part.
 
 use leveret_protocol::method::Method;
+use leveret_protocol::table::RawTable;
 use leveret_tests::{Content, RawClient, TestBroker};
 
 #[test]
@@ -38,5 +39,33 @@ fn a_consumer_that_does_not_read_holds_up_nobody_else() {
     for _ in 0..500 {
         reader.expect(1, |method| matches!(method, Method::BasicDeliver { .. })).expect("a delivery");
         reader.content().expect("its content");
+    }
+}
+
+#[test]
+fn consumers_that_come_and_go_use_up_nothing_of_what_their_connection_may_have_waiting() {
+    let broker = TestBroker::start();
+    let mut client = RawClient::open(broker.amqp()).expect("connects");
+    client.declare_queue("q", false).expect("declares");
+    let message = Content { properties: vec![0, 0], body: vec![b'x'; 64 * 1024] };
+    let mut come_and_go = Vec::new();
+    let consume = Method::BasicConsume {
+        queue: "q",
+        consumer_tag: "c",
+        no_local: false,
+        no_ack: true,
+        exclusive: false,
+        no_wait: true,
+        arguments: RawTable::empty(),
+    };
+    consume.encode(1, &mut come_and_go);
+    Method::BasicCancel { consumer_tag: "c", no_wait: true }.encode(1, &mut come_and_go);
+    // Together they come to several times of what a connection may have waiting.
+    for _ in 0..100 {
+        client.publish("", "q", &message).expect("publishes");
+        assert_eq!(client.declare_queue("q", false).expect("counts"), 1);
+        client.write(&come_and_go).expect("writes");
+        client.expect(1, |method| matches!(method, Method::BasicDeliver { .. })).expect("a delivery");
+        client.content().expect("its content");
     }
 }

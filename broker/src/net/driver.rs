@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use leveret_core::session::connection::Connection;
-use leveret_core::session::host::{Delivery, Ticket};
+use leveret_core::session::host::Ticket;
 use leveret_core::session::state::State;
 use leveret_protocol::reply_code::ReplyCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -23,7 +23,6 @@ use crate::clock;
 use crate::connections::Traffic;
 use crate::dispatch::ConnectionHost;
 use crate::outbox::{Notice, Outbox};
-use crate::queue_host::delivery_bytes;
 
 /// One connection, as a future that ends with it.
 pub struct Driver<S> {
@@ -33,9 +32,6 @@ pub struct Driver<S> {
     outbox: Arc<Outbox>,
     /// The beginning of a frame whose rest has not arrived.
     carry: Vec<u8>,
-    deliveries: Vec<Delivery>,
-    /// Bytes of deliveries that are in the session's output and that the outbox still counts as unwritten.
-    owed: usize,
     sleep: Pin<Box<Sleep>>,
     sleeps_until_ms: Option<u64>,
     /// The peer sends nothing more.
@@ -74,8 +70,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             host,
             outbox,
             carry: Vec::new(),
-            deliveries: Vec::new(),
-            owed: 0,
             sleep: Box::pin(sleep_until(Instant::now() + FAR)),
             sleeps_until_ms: None,
             input_ended: false,
@@ -89,8 +83,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let end = std::future::poll_fn(|context| self.poll_turns(context)).await;
         self.session.disconnected(&mut self.host);
         self.host.disconnected();
-        // Frees the consumers that waited for this socket; they are gone from their queues already.
-        drop(self.outbox.written(self.owed));
         end
     }
 
@@ -163,20 +155,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.await_durable();
     }
 
-    /// Moves waiting deliveries into the session's output while that is short.
+    /// Fills the session's output with waiting deliveries. A little at a time: it goes to the socket while it is in the
+    /// processor's cache, and in a buffer that need not grow.
     fn take_deliveries(&mut self) {
-        if self.session.pending_output() > OUTPUT_MAX {
-            return;
-        }
-        self.outbox.take_deliveries(&mut self.deliveries);
-        if self.deliveries.is_empty() {
-            return;
-        }
-        self.owed += self.deliveries.iter().map(delivery_bytes).sum::<usize>();
-        self.session.deliver(&mut self.deliveries);
-        self.deliveries.clear();
-        if self.deliveries.capacity() > DELIVERIES_CAPACITY_MAX {
-            self.deliveries = Vec::new();
+        let room = OUTPUT_MAX.saturating_sub(self.session.pending_output());
+        if room > 0 {
+            self.session.deliver(self.host.next_deliveries(room));
         }
     }
 
@@ -236,8 +220,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if self.input_ended || !self.may_read() {
             return Ok(false);
         }
-        let read = if self.carry.is_empty() {
-            READ_BUFFER.with_borrow_mut(|buffer| self.poll_read_fresh(buffer, context))?
+        let read = if self.carry.len() <= CARRY_COPIED_MAX {
+            READ_BUFFER.with_borrow_mut(|buffer| self.poll_read_shared(buffer, context))?
         } else {
             self.poll_read_on(context)?
         };
@@ -252,20 +236,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Ok(true)
     }
 
-    /// Reads into a buffer that all connections of the thread share, and keeps only the beginning of a frame.
-    fn poll_read_fresh(
+    /// Reads into a buffer that all connections of the thread share, behind what was left of the last read, and keeps
+    /// only the beginning of a frame.
+    fn poll_read_shared(
         &mut self,
         buffer: &mut Vec<u8>,
         context: &mut Context<'_>,
     ) -> io::Result<Option<usize>> {
-        buffer.resize(READ_BYTES_MAX, 0);
-        let Some(read) = poll_fill(&mut self.socket, buffer, context)? else { return Ok(None) };
-        let used = self.session.handle_bytes(clock::monotonic_ms(), &buffer[..read], &mut self.host);
-        self.carry.extend_from_slice(&buffer[used..read]);
+        buffer.resize(CARRY_COPIED_MAX + READ_BYTES_MAX, 0);
+        let kept = self.carry.len();
+        let space = &mut buffer[kept..kept + READ_BYTES_MAX];
+        let Some(read) = poll_fill(&mut self.socket, space, context)? else { return Ok(None) };
+        buffer[..kept].copy_from_slice(&self.carry);
+        let input = &buffer[..kept + read];
+        let used = self.session.handle_bytes(clock::monotonic_ms(), input, &mut self.host);
+        self.carry.clear();
+        self.carry.extend_from_slice(&input[used..]);
+        if self.carry.is_empty() {
+            self.carry = Vec::new();
+        }
         Ok(Some(read))
     }
 
-    /// Reads on where a frame broke off.
+    /// Reads on where much was left.
     fn poll_read_on(&mut self, context: &mut Context<'_>) -> io::Result<Option<usize>> {
         let kept = self.carry.len();
         self.carry.resize(kept + READ_BYTES_MAX, 0);
@@ -332,11 +325,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             if let Poll::Ready(Err(error)) = Pin::new(&mut self.socket).poll_flush(context) {
                 return Err(error);
             }
-            if self.owed > 0 && self.session.pending_output() <= OUTPUT_MAX / 4 {
-                let owed = std::mem::take(&mut self.owed);
-                for (cell, key) in self.outbox.written(owed) {
-                    self.host.resume(&cell, key);
-                }
+            if self.session.pending_output() <= OUTPUT_MAX / 4 {
+                self.host.deliveries_written();
             }
             self.take_deliveries();
         }
@@ -370,8 +360,10 @@ thread_local! {
 
 /// How many bytes one read may bring.
 const READ_BYTES_MAX: usize = 128 << 10;
+/// How much of a frame is copied in front of the rest of it, rather than kept where the rest is appended.
+const CARRY_COPIED_MAX: usize = 16 << 10;
 /// Output at which a connection takes no more deliveries for now.
-const OUTPUT_MAX: usize = 256 << 10;
+const OUTPUT_MAX: usize = 64 << 10;
 /// Output at which nothing more is read from a peer that does not read either. Far above what deliveries come to: a
 /// client may well write for a while before it reads, and would wait for us for ever.
 const OUTPUT_UNREAD_MAX: usize = 64 << 20;
@@ -381,8 +373,6 @@ const CARRY_MAX: usize = 64 << 20;
 const STORE_BACKLOG_MAX: usize = 64 << 20;
 /// Turns before a busy connection lets others run.
 const TURNS_MAX: usize = 16;
-/// A list of deliveries that grew beyond this is given back.
-const DELIVERIES_CAPACITY_MAX: usize = 16 << 10;
 /// How often a busy connection shows itself to the admin API.
 const SHOW_INTERVAL_MS: u64 = 1000;
 /// A deadline for a timer that nobody needs yet.

@@ -77,7 +77,7 @@ impl Delivering {
     pub fn deliver(&mut self) {
         let Delivering { peer, messages, deliveries, .. } = self;
         deliveries.extend(messages.iter().map(|message| peer.host.delivery(message.clone())));
-        peer.connection.deliver(deliveries);
+        peer.connection.deliver(deliveries.drain(..));
         peer.drain();
     }
 

@@ -193,10 +193,10 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// Sends deliveries to their consumers and empties the list. Those whose consumer or channel is gone are dropped:
-    /// their queue has taken them back.
-    pub fn deliver(&mut self, deliveries: &mut Vec<Delivery>) {
-        let mut deliveries = deliveries.drain(..).peekable();
+    /// Sends deliveries to their consumers. Those whose consumer or channel is gone are dropped: their queue has taken
+    /// them back.
+    pub fn deliver(&mut self, deliveries: impl IntoIterator<Item = Delivery>) {
+        let mut deliveries = deliveries.into_iter().peekable();
         while let Some(number) = deliveries.peek().map(|delivery| channel_of(delivery.consumer)) {
             let mut channel = self.channels.get_mut(&number);
             while let Some(delivery) = deliveries.next_if(|delivery| channel_of(delivery.consumer) == number)

@@ -210,7 +210,7 @@ impl<H: Host> Connection<H> {
             host.cancel(queue, key);
             let mut deliveries = std::mem::take(&mut self.deliveries);
             host.take_deliveries(&mut deliveries);
-            self.deliver(&mut deliveries);
+            self.deliver(deliveries.drain(..));
             self.deliveries = deliveries;
             if let Some(channel) = self.channels.get_mut(&number) {
                 channel.forget_consumer(key);

@@ -58,7 +58,7 @@ fn large_bodies_are_delivered_in_frames_of_the_negotiated_size() {
     let consumer = client.consume("q", "c", true);
     let body = vec![b'x'; 4089];
     let message = Message::new("", "q", &[0, 0], &body);
-    client.connection.deliver(&mut vec![crate::session::host::Delivery { message, ..delivery(consumer, 1) }]);
+    client.connection.deliver([crate::session::host::Delivery { message, ..delivery(consumer, 1) }]);
     let received = client.received();
     assert_eq!(received[1], "1 header 4089 bytes");
     assert_eq!(received[2].len(), "1 body \"\"".len() + 4088);
@@ -399,7 +399,7 @@ fn the_delivery_count_becomes_a_header() {
     let mut raw = Vec::new();
     properties.encode(&mut raw);
     let message = Message::new("", "q", &raw, b"");
-    client.connection.deliver(&mut vec![crate::session::host::Delivery {
+    client.connection.deliver([crate::session::host::Delivery {
         delivery_count: 3,
         redelivered: true,
         message,
