@@ -467,6 +467,7 @@ pub(super) fn spawn_writer(
                 rocks: &rocks,
                 batch: WriteBatch::new(),
                 batch_hint: 64 * 1024,
+                largest_batch: 0,
                 value: Vec::new(),
                 next_chunk_id,
                 flushed: Flushed::default(),
@@ -607,7 +608,7 @@ impl Writer<'_> {
         self.records.drain(..).for_each(|record| self.output.put_record(record));
         drop(queues);
         self.output.write()?;
-        self.output.is_last = false;
+        self.output.end_generation();
         self.chunk.shrink();
         shared.inbox_bytes.fetch_sub(taken_bytes, Ordering::Relaxed);
         shared.stats.commits.fetch_add(1, Ordering::Relaxed);
@@ -981,8 +982,10 @@ struct Output<'a> {
     shared: &'a Shared,
     rocks: &'a Rocks,
     batch: WriteBatch,
-    /// Bytes to reserve for the next batch.
+    /// Bytes to reserve for the next batch: somewhat more than the largest one of the generation before.
     batch_hint: usize,
+    /// Bytes of the largest batch of this generation.
+    largest_batch: usize,
     value: Vec<u8>,
     next_chunk_id: u64,
     flushed: Flushed,
@@ -1078,6 +1081,12 @@ impl Output<'_> {
         self.shared.live_log_bytes.fetch_sub(u64::from(chunk.log_bytes), Ordering::Relaxed);
     }
 
+    fn end_generation(&mut self) {
+        self.is_last = false;
+        let largest = std::mem::take(&mut self.largest_batch);
+        self.batch_hint = (self.batch_hint * 3 / 4).max(largest + largest / 4).min(BATCH_BYTES_MAX * 2);
+    }
+
     /// Writes the batch, if there is anything in it.
     fn write(&mut self) -> Result<(), StoreError> {
         // What is to be deleted in the background is remembered on disk until it is done.
@@ -1093,7 +1102,8 @@ impl Output<'_> {
             let source = std::io::Error::other("failed on purpose");
             return Err(StoreError::Io { what: "write", source });
         }
-        self.batch_hint = (self.batch_hint * 3 / 4).max(size + size / 4).min(BATCH_BYTES_MAX * 2);
+        self.largest_batch = self.largest_batch.max(size);
+        self.batch_hint = self.batch_hint.max(size + size / 4).min(BATCH_BYTES_MAX * 2);
         let next = WriteBatch::with_capacity_bytes(self.batch_hint);
         self.rocks.write(std::mem::replace(&mut self.batch, next))?;
         self.written_bytes += size;
