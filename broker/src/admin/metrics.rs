@@ -8,6 +8,8 @@ use std::fmt::{Display, Write};
 
 use leveret_protocol::admin::{Channel, Connection, Exchange, Queue};
 
+use crate::store::StoreStats;
+
 /// The figures. Counters start at zero with the process.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Metrics {
@@ -80,6 +82,8 @@ pub struct Metrics {
     pub resident_message_bytes: u64,
     /// Bytes that past figures take.
     pub history_bytes: u64,
+    /// What the store has done since the broker started.
+    pub store: StoreStats,
 }
 
 /// Figures of single objects, to be rendered in families.
@@ -431,6 +435,18 @@ fn resources(text: &mut Text, metrics: &Metrics) {
         ("history_memory_bytes", "Bytes that past figures take.", metrics.history_bytes),
     ] {
         text.gauge(&format!("leveret_{name}"), help, value);
+    }
+    let store = &metrics.store;
+    for (name, help, value) in [
+        ("commits", "Generations of changes written.", store.commits),
+        ("syncs", "Times that the write-ahead log was forced to the disk.", store.syncs),
+        ("messages_written", "Messages written.", store.messages_written),
+        ("messages_elided", "Messages settled before they were to be written.", store.messages_elided),
+        ("written_bytes", "Bytes of messages written.", store.bytes_written),
+        ("messages_loaded", "Messages read back.", store.messages_loaded),
+        ("reclaimed_bytes", "Bytes of files given back.", store.bytes_reclaimed),
+    ] {
+        text.counter(&format!("leveret_store_{name}_total"), help, value);
     }
 }
 

@@ -484,6 +484,7 @@ pub fn metrics(broker: &Broker) -> Metrics {
         store_backlog_bytes: broker.store().backlog_bytes() as u64,
         resident_message_bytes: broker.resident_message_bytes(),
         history_bytes: broker.history().memory_bytes() as u64,
+        store: broker.store().stats(),
         ..Metrics::default()
     }
 }

@@ -311,6 +311,7 @@ async fn prometheus_gets_single_objects_from_who_may_see_them() {
     let all = server.get("/metrics/per-object", "eye").await.text;
     assert!(all.contains("\nrabbitmq_queue_messages_ready{vhost=\"dev\",queue=\"q\"} 0\n"), "{all}");
     assert!(all.contains("\nleveret_store_backlog_bytes "), "{all}");
+    assert!(all.contains("\nleveret_store_syncs_total "), "{all}");
     let some = server
         .get("/metrics/detailed?family=queue_coarse_metrics&family=vhost_status&family=none&vhost=dev", "eye")
         .await
