@@ -113,6 +113,7 @@ impl PendingBuffer {
         }
         into.records.append(&mut self.records);
         for here in &mut self.lanes {
+            into.spared += (here.messages.len() - here.live) as u64;
             here.live = 0;
             into.appends.reserve(here.messages.len());
             for pending in here.messages.drain(..) {

@@ -1,7 +1,9 @@
 //! The commit thread, and what the threads of the store share.
 //!
 //! While a sync is under way the commit thread waits unless much is pending: what comes meanwhile goes into one
-//! larger generation, and is often settled before it would be written.
+//! larger generation, and is often settled before it would be written. How much is much depends on that: where
+//! consumers keep up with publishers, each millisecond spares the writing of messages; where they do not, writing and
+//! syncing at a time is faster.
 //!
 //! A generation may take several write batches: what was appended comes first, so that a crash between them forgets
 //! nothing. Its last batch is written as a whole, whatever its size, and a transfer has all its sides there:
@@ -40,6 +42,9 @@ pub const SOON_MS: u64 = 10;
 
 /// With this much pending the commit thread writes while a sync is under way.
 const PIPELINE_BYTES: usize = 256 * 1024;
+/// The same while at least one message in [`SPARED_SHARE`] is settled before it is taken.
+const PIPELINE_BYTES_SPARING: usize = 4 * 1024 * 1024;
+const SPARED_SHARE: u64 = 8;
 /// How often it looks whether there is that much.
 const PIPELINE_POLL: Duration = Duration::from_micros(500);
 /// A generation of so many bytes at most is synced by the commit thread.
@@ -486,6 +491,7 @@ pub(super) fn spawn_writer(
             settled: Vec::new(),
             touched: Vec::new(),
             woken: Vec::new(),
+            pipeline_bytes: PIPELINE_BYTES,
         };
         while let Some(generation) = writer.wait() {
             writer.commit(generation)?;
@@ -512,6 +518,8 @@ struct Writer<'a> {
     /// Chunks of one lane that changed, by first position.
     touched: Vec<u64>,
     woken: Vec<Arc<dyn Wake>>,
+    /// With this much pending the next generation is written while a sync is under way.
+    pipeline_bytes: usize,
 }
 
 impl Writer<'_> {
@@ -533,7 +541,7 @@ impl Writer<'_> {
                     inbox.writer = Writing::Waiting;
                     self.shared.inbox_signal.wait_until(&mut inbox, due);
                 }
-                Some(_) if inbox.syncing && stop.is_none() && self.pending_bytes() < PIPELINE_BYTES => {
+                Some(_) if inbox.syncing && stop.is_none() && self.pending_bytes() < self.pipeline_bytes => {
                     inbox.writer = Writing::Held;
                     self.shared.inbox_signal.wait_for(&mut inbox, PIPELINE_POLL);
                 }
@@ -565,7 +573,20 @@ impl Writer<'_> {
         }
         drop(collecting);
         self.dirty.clear();
+        self.note_spared();
         generation
+    }
+
+    /// Learns from the generation just taken whether it pays to take the next one later.
+    fn note_spared(&mut self) {
+        let spared: u64 = self.taken.iter().map(|(_, pending)| pending.spared).sum();
+        let taken: usize = self.taken.iter().map(|(_, pending)| pending.appends.len()).sum();
+        let messages = spared + taken as u64;
+        if messages > 0 {
+            let spares = spared * SPARED_SHARE >= messages;
+            self.pipeline_bytes = if spares { PIPELINE_BYTES_SPARING } else { PIPELINE_BYTES };
+        }
+        self.shared.stats.messages_elided.fetch_add(spared, Ordering::Relaxed);
     }
 
     fn pending_bytes(&self) -> usize {

@@ -123,6 +123,8 @@ pub struct Append {
 pub struct Pending {
     /// New messages, in rising positions per lane. Those that `settled` names too are never written.
     pub appends: Vec<Append>,
+    /// How many more there were, settled before they were taken.
+    pub spared: u64,
     /// Positions settled, by lane. May name positions that were never stored.
     pub settled: Vec<(u8, Range<u64>)>,
     /// Nothing at or above this position was ever delivered, by lane. The last one of a lane counts.
@@ -143,6 +145,7 @@ impl Pending {
     /// Empties it, keeping its buffers.
     pub fn clear(&mut self) {
         self.appends.clear();
+        self.spared = 0;
         self.settled.clear();
         self.delivered_upto.clear();
         self.transfers = false;
