@@ -9,15 +9,15 @@ use crate::admin::{state, views};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/users", Who::Administrator, "Users.", list).query(LIST).gives::<Vec<User>>(),
+        get("/api/users", Who::Administrator, "Users.", list).query(PAGED).lists::<User>(),
         get(
             "/api/users/without-permissions",
             Who::Administrator,
             "Users who have permissions in no vhost.",
             without_permissions,
         )
-        .query(LIST)
-        .gives::<Vec<User>>(),
+        .query(PAGED)
+        .lists::<User>(),
         post("/api/users/bulk-delete", Who::Administrator, "Deletes several users.", bulk_delete)
             .takes::<BulkDelete>(),
         get("/api/users/{user}", Who::Administrator, "One user.", one).query(ONE).gives::<User>(),

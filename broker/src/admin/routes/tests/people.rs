@@ -41,6 +41,8 @@ async fn users_come_and_go() {
     server.get("/api/users/eve", "root").await.is(404);
 
     assert_eq!(server.names("/api/users/without-permissions", "root").await, ["ada", "eye", "nobody"]);
+    let page = server.get("/api/users?page=2&page_size=3&columns=name", "root").await.json;
+    assert_eq!((&page["items"][0]["name"], &page["total_count"]), (&json!("guest"), &json!(7)));
     server.delete("/api/users/ada", "root").await.is(204);
     server.delete("/api/users/ada", "root").await.is(404);
     server.post("/api/users/bulk-delete", "root", json!({"users": ["eye", "ada", "nobody"]})).await.is(204);
