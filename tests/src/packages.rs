@@ -55,6 +55,30 @@ pub fn python_with_packages() -> Result<PathBuf> {
     Ok(python)
 }
 
+/// The program `rabbitmqadmin` in version 2, of crates.io.
+///
+/// It takes minutes to compile, which cargo reports on standard error: that of a test that is silent otherwise, too.
+pub fn rabbitmqadmin() -> Result<PathBuf> {
+    const VERSION: &str = "2.35.0";
+    let folder = cache().join(format!("rabbitmqadmin-{VERSION}"));
+    once(&folder, || {
+        let target = folder.join("target");
+        let mut install = Command::new(env!("CARGO"));
+        install.args(["install", "rabbitmqadmin", "--locked", "--version", VERSION, "--root"]).arg(&folder);
+        install.arg("--target-dir").arg(&target);
+        // Its own profile makes a small program in a long time.
+        for (setting, value) in [("OPT_LEVEL", "0"), ("LTO", "off"), ("CODEGEN_UNITS", "16")] {
+            install.env(format!("CARGO_PROFILE_RELEASE_{setting}"), value);
+        }
+        let status = install.current_dir(&folder).stdin(Stdio::null()).stdout(Stdio::null()).status();
+        let status = status.with_context(|| format!("cannot run {install:?}"))?;
+        ensure!(status.success(), "cannot install rabbitmqadmin {VERSION}: is crates.io within reach?");
+        fs::remove_dir_all(target)?;
+        Ok(())
+    })?;
+    Ok(folder.join("bin/rabbitmqadmin"))
+}
+
 /// Tells contents apart, so that a cache is filled again when what it was made from changes.
 pub fn hash_of(contents: &[impl AsRef<[u8]>]) -> u64 {
     let mut hasher = DefaultHasher::new();

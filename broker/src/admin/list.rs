@@ -379,6 +379,8 @@ impl Item for Node {
 }
 
 impl Item for User {
+    const PAGED: bool = true;
+
     fn name(&self) -> &str {
         &self.name
     }

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use leveret_core::auth::{PasswordHash, Permission, SALT_BYTES, Tags, UserLimits, Users};
+use leveret_core::auth::{Algorithm, PasswordHash, Permission, SALT_BYTES, Tags, UserLimits, Users};
 use leveret_core::fault::Fault;
 use leveret_core::record::{self, Record};
 use leveret_core::session::host::Ticket;
@@ -443,7 +443,8 @@ fn hash_passwords(users: &mut [DefinedUser]) -> Result<(), ImportError> {
 
 fn password(user: &DefinedUser) -> Result<PasswordHash, String> {
     let Some(hash) = &user.password_hash else { return Ok(PasswordHash::none()) };
-    let algorithm = user.hashing_algorithm.as_deref().unwrap_or("rabbit_password_hashing_sha256");
+    let algorithm = user.hashing_algorithm.as_deref();
+    let algorithm = algorithm.unwrap_or_else(|| Algorithm::of_unnamed(hash).name());
     PasswordHash::import(algorithm, hash).map_err(|error| error.to_string())
 }
 

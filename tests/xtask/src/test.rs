@@ -18,7 +18,7 @@ pub fn test(arguments: &[String], long: bool) -> Result<()> {
         command.args(["--release", "--workspace", "--bins", "--examples", "--tests"]);
         execute_watching(&mut command, &crate::rocksdb_progress()?)
     })?;
-    steps.step("test", || {
+    steps.step("test (the first time fetches and compiles other people's clients)", || {
         let mut command = crate::cargo("test");
         command.args(["--release", "--workspace", "--no-fail-fast"]);
         command.env("LEVERET_BIN", crate::release_folder()?.join("leveret"));

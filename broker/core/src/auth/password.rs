@@ -138,6 +138,16 @@ impl Algorithm {
             .find(|algorithm| algorithm.name() == name)
     }
 
+    /// The algorithm of a hash that came without its name: RabbitMQ's default, unless it has the length of SHA-512.
+    ///
+    /// RabbitMQ goes by its configuration there, so that tools that leave the name out work with either.
+    pub fn of_unnamed(text: &str) -> Algorithm {
+        match decode_salted(text, 64) {
+            Some(_) => Algorithm::RabbitSha512,
+            None => Algorithm::RabbitSha256,
+        }
+    }
+
     fn check_form(self, text: &str) -> Result<(), PasswordError> {
         let (well_formed, expected) = match self {
             Algorithm::Argon2id => (is_acceptable_phc(text), "an argon2id PHC string of moderate cost"),
@@ -252,6 +262,18 @@ mod tests {
             "//79/CNW3kgexID1MdxbdSrWl2OYjbJ2TmRmH/aru7h8w8O1zms2Apb7Priul4hIbicd/xc7JHegr8swf3M7Wp4CmDA=",
             "päss wörd",
         );
+    }
+
+    #[test]
+    fn a_hash_without_a_name_is_known_by_its_length() {
+        let check = |text, expected: &str| assert_eq!(Algorithm::of_unnamed(text).name(), expected, "{text}");
+        check("kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR", SHA256);
+        check(
+            "kI3GChuNuIYf8lRbCCxZjgjKwsY19ns6+uFO0zcXRBGA/XGJPYD8OWMy7EB8TaOmAzjP2azv84GbINYwX2cDWb4DHnc=",
+            SHA512,
+        );
+        // Refused as what it most likely was meant to be.
+        check("not base64", SHA256);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Users.
 
-use leveret_core::auth::{PasswordHash, Tags, UsersError};
+use leveret_core::auth::{Algorithm, PasswordHash, Tags, UsersError};
 use leveret_protocol::admin::requests::{BulkDelete, PutUser};
 use leveret_protocol::admin::{Permission, TopicPermission, User};
 
@@ -9,15 +9,15 @@ use crate::admin::{state, views};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/users", Who::Administrator, "Users.", list).query(LIST).gives::<Vec<User>>(),
+        get("/api/users", Who::Administrator, "Users.", list).query(PAGED).lists::<User>(),
         get(
             "/api/users/without-permissions",
             Who::Administrator,
             "Users who have permissions in no vhost.",
             without_permissions,
         )
-        .query(LIST)
-        .gives::<Vec<User>>(),
+        .query(PAGED)
+        .lists::<User>(),
         post("/api/users/bulk-delete", Who::Administrator, "Deletes several users.", bulk_delete)
             .takes::<BulkDelete>(),
         get("/api/users/{user}", Who::Administrator, "One user.", one).query(ONE).gives::<User>(),
@@ -96,7 +96,7 @@ async fn declare(
 
 /// A hash as definitions carry it.
 fn imported(algorithm: Option<&str>, hash: &str) -> Result<PasswordHash, ApiError> {
-    let algorithm = algorithm.unwrap_or("rabbit_password_hashing_sha256");
+    let algorithm = algorithm.unwrap_or_else(|| Algorithm::of_unnamed(hash).name());
     PasswordHash::import(algorithm, hash).map_err(|error| ApiError::bad_request(error.to_string()))
 }
 

@@ -18,6 +18,10 @@ async fn users_come_and_go() {
     let hash = "AAAAALEkKvUBGEzMSFzin0zK97z+wnfsndrUYKOF2RUry1wo";
     server.put("/api/users/ada", "root", json!({"password_hash": hash, "tags": "management"})).await.is(204);
     assert_eq!(server.get("/api/whoami", "ada").await.json["name"], "ada");
+    // SHA-512, which tools do not say.
+    let long = "AAAAAYR/p8jDKKx2htPmRSIlB48/xMnFc3GPAEEjdjq0IDnErKQWkEc1F0BPeuA3w16aRfm5YKLli3A0hRmPbDPq19I=";
+    server.put("/api/users/ada", "root", json!({"password_hash": long, "tags": "management"})).await.is(204);
+    assert_eq!(server.get("/api/whoami", "ada:guest").await.json["name"], "ada");
     server.put("/api/users/ada", "root", json!({"password_hash": "", "tags": ""})).await.is(204);
     assert_eq!(server.get("/api/whoami", "ada").await.status, 401);
 
@@ -41,6 +45,8 @@ async fn users_come_and_go() {
     server.get("/api/users/eve", "root").await.is(404);
 
     assert_eq!(server.names("/api/users/without-permissions", "root").await, ["ada", "eye", "nobody"]);
+    let page = server.get("/api/users?page=2&page_size=3&columns=name", "root").await.json;
+    assert_eq!((&page["items"][0]["name"], &page["total_count"]), (&json!("guest"), &json!(7)));
     server.delete("/api/users/ada", "root").await.is(204);
     server.delete("/api/users/ada", "root").await.is(404);
     server.post("/api/users/bulk-delete", "root", json!({"users": ["eye", "ada", "nobody"]})).await.is(204);

@@ -1,4 +1,4 @@
-//! Debian's `rabbitmqadmin`, as people have it in their scripts, against the real broker.
+//! Version 1, in Python, as Debian has it: people have it in their scripts.
 //!
 //! It comes with the package rabbitmq-server: without that these tests say so and pass.
 
