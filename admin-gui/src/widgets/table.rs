@@ -69,6 +69,8 @@ pub enum Paint<R> {
     Bytes,
     /// A moment: milliseconds since 1970.
     Date,
+    /// How long ago a moment was.
+    Age,
     Custom(fn(&CellPainter<'_>, &R)),
 }
 
@@ -646,6 +648,11 @@ impl<R> Table<'_, R> {
             }
             (Paint::Date, Cell::Number(number)) => {
                 shown = format::date(number.max(0.0) as u64);
+                left(&shown, theme::body(), tk.text_dim);
+            }
+            (Paint::Age, Cell::Number(number)) => {
+                let age = cx.now().saturating_sub(number.max(0.0) as u64);
+                shown = format::duration(age / 1_000 * 1_000);
                 left(&shown, theme::body(), tk.text_dim);
             }
             (Paint::Mono, value) => {
