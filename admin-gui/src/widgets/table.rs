@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use eframe::egui::{
-    self, Align2, Color32, CursorIcon, Id, Key, Modifiers, Painter, Rect, RichText, ScrollArea, Sense,
-    Stroke, Ui, UiBuilder, Vec2,
+    self, Align2, Color32, CursorIcon, FontId, Id, Key, Modifiers, Painter, Rect, RichText, ScrollArea,
+    Sense, Stroke, Ui, UiBuilder, Vec2,
     accesskit::{Role, SortDirection},
     pos2,
 };
@@ -104,23 +104,32 @@ pub struct CellPainter<'a> {
     pub painter: &'a Painter,
     pub rect: Rect,
     pub cx: &'a Cx<'a>,
+    /// There was no room for all of it.
+    is_cut: std::cell::Cell<bool>,
 }
 
 impl CellPainter<'_> {
     /// Text at the left, cut off where the cell ends.
     pub fn text(&self, text: &str, colour: Color32) {
-        let galley = super::elided(self.painter, text, theme::body(), colour, self.rect.width());
-        let at = pos2(self.rect.left(), self.rect.center().y - galley.size().y / 2.0);
-        self.painter.galley(at, galley, colour);
+        self.text_in(self.rect, text, theme::body(), colour);
+    }
+
+    fn text_in(&self, rect: Rect, text: &str, font: FontId, colour: Color32) -> f32 {
+        let galley = super::elided(self.painter, text, font, colour, rect.width());
+        if galley.elided {
+            self.is_cut.set(true);
+        }
+        let width = galley.size().x.min(rect.width());
+        self.painter.galley(pos2(rect.left(), rect.center().y - galley.size().y / 2.0), galley, colour);
+        width
     }
 
     /// A dot in a colour, and a word.
     pub fn dot(&self, colour: Color32, text: &str) {
         let centre = pos2(self.rect.left() + 4.0, self.rect.center().y);
         self.painter.circle_filled(centre, 4.0, colour);
-        let clipped = self.painter.with_clip_rect(self.rect.intersect(self.painter.clip_rect()));
-        let at = pos2(self.rect.left() + 14.0, self.rect.center().y);
-        clipped.text(at, Align2::LEFT_CENTER, text, theme::body(), tokens().text_dim);
+        let beside = self.rect.with_min_x(self.rect.left() + 14.0);
+        self.text_in(beside, text, theme::body(), tokens().text_dim);
     }
 
     /// Short words in boxes, from the left.
@@ -605,10 +614,8 @@ impl<R> Table<'_, R> {
         let id = ui.scope_id().with((column.key, at));
         let is_link = matches!(column.look.paint, Paint::Link);
         let painter = ui.painter().with_clip_rect(inner.expand(3.0).intersect(ui.clip_rect()));
-        let left = |text: &str, font, colour| {
-            let galley = super::elided(&painter, text, font, colour, inner.width());
-            painter.galley(pos2(inner.left(), inner.center().y - galley.size().y / 2.0), galley, colour);
-        };
+        let cell = CellPainter { painter: &painter, rect: inner, cx, is_cut: Default::default() };
+        let left = |text: &str, font, colour| cell.text_in(inner, text, font, colour);
         let right = |text: &str, colour| {
             painter.text(inner.right_center(), Align2::RIGHT_CENTER, text, theme::body(), colour)
         };
@@ -617,7 +624,7 @@ impl<R> Table<'_, R> {
         let mut area = inner;
         match (&column.look.paint, &value) {
             (Paint::Custom(paint), _) => {
-                paint(&CellPainter { painter: &painter, rect: inner, cx }, item);
+                paint(&cell, item);
                 shown = value.to_string();
             }
             (_, Cell::Nothing) => {}
@@ -626,13 +633,7 @@ impl<R> Table<'_, R> {
                 if shown.is_empty() {
                     t(DEFAULT_EXCHANGE).clone_into(&mut shown);
                 }
-                let galley = super::elided(&painter, &shown, theme::body(), tk.accent, inner.width());
-                area = Rect::from_min_size(
-                    inner.min,
-                    Vec2::new(galley.size().x.min(inner.width()), inner.height()),
-                );
-                let at = pos2(inner.left(), inner.center().y - galley.size().y / 2.0);
-                painter.galley(at, galley, tk.accent);
+                area.set_width(left(&shown, theme::body(), tk.accent));
             }
             (Paint::Count, Cell::Number(number)) => {
                 shown = format::count(number.max(0.0) as u64);
@@ -679,7 +680,11 @@ impl<R> Table<'_, R> {
         if is_link && response.has_focus() {
             painter.rect_stroke(area, 3.0, Stroke::new(1.5, tk.accent), egui::StrokeKind::Outside);
         }
-        is_link && response.clicked()
+        let opened = is_link && response.clicked();
+        if cell.is_cut.get() {
+            response.on_hover_text(shown);
+        }
+        opened
     }
 
     fn pick(&self, state: &mut TableState, key: String, pick: Pick) {
