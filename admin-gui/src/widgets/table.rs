@@ -578,12 +578,12 @@ impl<R> Table<'_, R> {
             row_ui.painter().vline(rect.left() + 1.0, rect.y_range(), Stroke::new(2.0, tk.accent));
         }
         let mut x = rect.left();
-        for (at, width) in shown.iter().zip(widths) {
+        for (place, (at, width)) in shown.iter().zip(widths).enumerate() {
             let column = &self.columns[*at];
             let cell = Rect::from_min_size(pos2(x, rect.top()), Vec2::new(*width, ROW));
             x += width;
             let inner = cell.shrink2(Vec2::new(10.0, 0.0));
-            if self.cell(&mut row_ui, cx, column, item, inner, (position, at)) {
+            if self.cell(&mut row_ui, cx, column, item, inner, (row, place)) {
                 answer.opened = Some(position);
             }
         }
@@ -607,11 +607,11 @@ impl<R> Table<'_, R> {
         column: &TableColumn<R>,
         item: &R,
         inner: Rect,
-        (position, at): (usize, &usize),
+        (row, place): (usize, usize),
     ) -> bool {
         let tk = tokens();
         let value = (column.value)(item);
-        let id = ui.scope_id().with((column.key, at));
+        let id = ui.scope_id().with(column.key);
         let is_link = matches!(column.look.paint, Paint::Link);
         let painter = ui.painter().with_clip_rect(inner.expand(3.0).intersect(ui.clip_rect()));
         let cell = CellPainter { painter: &painter, rect: inner, cx, is_cut: Default::default() };
@@ -665,22 +665,23 @@ impl<R> Table<'_, R> {
                 left(&shown, theme::body(), tk.text_dim);
             }
         }
-        let sense = if is_link { Sense::click() } else { Sense::hover() };
-        let response = ui.interact(area, id, sense);
-        let role = if is_link { Role::Link } else { Role::Cell };
-        response.widget_info(|| egui::WidgetInfo::labeled(role, true, &shown));
-        ui.ctx().accesskit_node_builder(id, |node| {
-            node.set_row_index(position);
-            node.set_column_index(*at);
+        let mut opened = false;
+        let response = if is_link {
+            let builder = UiBuilder::new().scope_id(id).max_rect(inner);
+            let named = builder.accessibility_role(Role::Cell).accessibility_label(&shown);
+            let mut contents = ui.new_child(named);
+            contents.expand_to_include_rect(inner);
+            opened = link(&contents, &painter, area, &shown);
+            contents.response()
+        } else {
+            let response = ui.interact(inner, id, Sense::hover());
+            response.widget_info(|| egui::WidgetInfo::labeled(Role::Cell, true, &shown));
+            response
+        };
+        ui.ctx().accesskit_node_builder(response.id, |node| {
+            node.set_row_index(row);
+            node.set_column_index(place);
         });
-        if is_link && response.hovered() {
-            painter.hline(area.x_range(), inner.center().y + 8.0, Stroke::new(1.0, tk.accent));
-            ui.ctx().set_cursor_icon(CursorIcon::PointingHand);
-        }
-        if is_link && response.has_focus() {
-            painter.rect_stroke(area, 3.0, Stroke::new(1.5, tk.accent), egui::StrokeKind::Outside);
-        }
-        let opened = is_link && response.clicked();
         if cell.is_cut.get() {
             response.on_hover_text(shown);
         }
@@ -830,6 +831,22 @@ fn noun(plural: Text, count: usize) -> String {
         },
         _ => plural,
     }
+}
+
+/// A link in a cell; true when it was clicked. It goes by the name of its cell, `ui`.
+fn link(ui: &Ui, painter: &Painter, area: Rect, name: &str) -> bool {
+    let tk = tokens();
+    let response = ui.interact(area, ui.scope_id().with("link"), Sense::click());
+    response.widget_info(|| egui::WidgetInfo::labeled(Role::Link, true, name));
+    let response = response.labelled_by(ui.unique_id());
+    if response.hovered() {
+        painter.hline(area.x_range(), area.center().y + 8.0, Stroke::new(1.0, tk.accent));
+        ui.ctx().set_cursor_icon(CursorIcon::PointingHand);
+    }
+    if response.has_focus() {
+        painter.rect_stroke(area, 3.0, Stroke::new(1.5, tk.accent), egui::StrokeKind::Outside);
+    }
+    response.clicked()
 }
 
 fn is_number<R>(paint: &Paint<R>) -> bool {
