@@ -34,6 +34,7 @@ texts! {
     SHOW_SAME = "Show those that are the same" | "显示相同项";
     ADDED = "new" | "新增";
     CHANGED = "different" | "不同";
+    KEPT = "An import leaves it as it is. Delete it first to have it as in the file." | "导入不会更改它。如需与文件一致，请先将其删除。";
     SAME = "same" | "相同";
     HERE = "only here" | "仅在此处";
     CHOOSE_ALL = "All" | "全选";
@@ -242,8 +243,8 @@ impl State {
             }
         }
         let count = |of: fn(&Change) -> bool| self.entries.iter().filter(|entry| of(&entry.change)).count();
-        let (new, different) =
-            (count(|change| *change == Change::Added), count(|change| matches!(change, Change::Changed(_))));
+        let new = count(|change| *change == Change::Added);
+        let different = count(|change| matches!(change, Change::Changed(_) | Change::Kept(_)));
         ui.horizontal_wrapped(|ui| {
             let same = count(|change| *change == Change::Same);
             let only_here = count(|change| *change == Change::Here);
@@ -271,7 +272,8 @@ impl State {
         let shown: Vec<Entry> = self
             .entries
             .iter()
-            .filter(|entry| entry.kind == kind && (self.show_same || entry.can_be_imported()))
+            .filter(|entry| entry.kind == kind)
+            .filter(|entry| self.show_same || !matches!(entry.change, Change::Same | Change::Here))
             .cloned()
             .collect();
         if shown.is_empty() {
@@ -304,7 +306,7 @@ impl State {
                     }
                     let (word, colour) = match &entry.change {
                         Change::Added => (ADDED, tk.success),
-                        Change::Changed(_) => (CHANGED, tk.warning),
+                        Change::Changed(_) | Change::Kept(_) => (CHANGED, tk.warning),
                         Change::Same => (SAME, tk.text_faint),
                         Change::Here => (HERE, tk.accent),
                     };
@@ -313,11 +315,12 @@ impl State {
                     if !entry.vhost.is_empty() && entry.vhost != "/" {
                         faint(ui, &entry.vhost);
                     }
-                    if let Change::Changed(fields) = &entry.change {
-                        for (name, old, new) in fields.iter().take(6) {
-                            let text = FIELD_CHANGE.with(&[name, &brief(old), &brief(new)]);
-                            ui.label(RichText::new(text).font(theme::mono()).color(tk.text_dim));
-                        }
+                    for (name, old, new) in entry.differences().iter().take(6) {
+                        let text = FIELD_CHANGE.with(&[name, &brief(old), &brief(new)]);
+                        ui.label(RichText::new(text).font(theme::mono()).color(tk.text_dim));
+                    }
+                    if matches!(entry.change, Change::Kept(_)) {
+                        dim(ui, t(KEPT));
                     }
                 });
             }
