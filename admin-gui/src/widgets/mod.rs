@@ -70,7 +70,11 @@ pub fn faint(ui: &mut Ui, text: impl Into<String>) -> Response {
 
 /// An icon with a text, as one button text.
 pub fn with_icon(icon: &str, text: &str) -> String {
-    if text.is_empty() { icon.to_owned() } else { format!("{icon}  {text}") }
+    match (icon, text) {
+        (icon, "") => icon.to_owned(),
+        ("", text) => text.to_owned(),
+        (icon, text) => format!("{icon}  {text}"),
+    }
 }
 
 /// What one wants most on a screen.
