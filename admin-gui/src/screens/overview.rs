@@ -21,7 +21,7 @@ texts! {
     MEMORY = "Memory" | "内存";
     DISK = "Disk free" | "磁盘剩余";
     OF_LIMIT = "of {}" | "上限 {}";
-    DISK_LIMIT = "at least {} needed" | "至少需要 {}";
+    DISK_LIMIT = "min. {}" | "至少 {}";
     GROWING_BY = "{}/s more" | "+{}/秒";
     MINUTE = "1 min" | "1 分钟";
     TEN_MINUTES = "10 min" | "10 分钟";
