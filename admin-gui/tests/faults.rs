@@ -3,11 +3,12 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use egui_kittest::kittest::Queryable;
 use leveret_admin_model::Route;
 use leveret_admin_model::state::Link;
+use leveret_protocol::admin::events::{EventData, QueueChange};
 
 use support::Console;
 use support::sample::{self, queue};
@@ -98,6 +99,71 @@ fn a_broker_that_is_slow() {
     console.until("what is new", |console| console.has_label("orders.slow"));
     assert!(!console.has_text("no answer for"), "and it is there");
     assert!(!console.is_faded("orders.paid"));
+}
+
+/// The queues with these names, over the live feed.
+fn queues_told(names: &[&str], part: QueueChange) -> EventData {
+    let changed = names.iter().map(|name| queue(name, 7, 1)).collect();
+    EventData::Queues(QueueChange { changed, ..part })
+}
+
+/// A part of a list; `more` of it follow.
+fn part(snapshot: bool, more: bool) -> QueueChange {
+    QueueChange { snapshot, more, ..QueueChange::default() }
+}
+
+#[test]
+fn a_broker_that_hangs_with_its_live_feed_open() {
+    let broker = FakeBroker::start();
+    broker.tell(&queues_told(&["orders.paid"], part(true, false)));
+    let mut console = Console::on(&broker.url(), Route::Queues);
+    console.until("the live feed", |console| console.has_label("live") && console.has_label("orders.paid"));
+
+    let began = Instant::now();
+    broker.fail(Fault::Hang, "");
+    console.until_text(" s old: no answer for");
+    assert!(began.elapsed() < Duration::from_secs(25), "seen in {:?}", began.elapsed());
+    assert!(console.is_faded("orders.paid"));
+
+    broker.tell(&queues_told(&["orders.late"], part(false, false)));
+    broker.mend();
+    console.until("the live feed again", |console| console.has_label("live"));
+    console.until("what is new", |console| console.has_label("orders.late"));
+    assert!(!console.has_text("no answer for") && !console.is_faded("orders.paid"));
+}
+
+#[test]
+fn a_live_feed_that_is_cut_off_is_opened_again_and_the_broker_is_asked_meanwhile() {
+    let broker = FakeBroker::start();
+    broker.tell(&queues_told(&["orders.paid"], part(true, false)));
+    let mut console = Console::on(&broker.url(), Route::Queues);
+    console.until("the live feed", |console| console.has_label("live") && console.has_label("orders.paid"));
+
+    broker.answer("/api/queues", &[queue("orders.asked", 7, 1)]);
+    broker.fail(Fault::Close, "/api/events");
+    console.until_text("polled every");
+    console.until("what it answers", |console| console.has_label("orders.asked"));
+    assert_eq!(console.harness.state().state.link, Link::Live, "only the feed is gone");
+
+    broker.mend();
+    console.until("the live feed again", |console| console.has_label("live"));
+    console.until("what it tells", |console| console.has_label("orders.paid"));
+}
+
+#[test]
+fn a_list_that_is_told_in_parts_is_shown_when_it_is_whole() {
+    let broker = FakeBroker::start();
+    broker.tell(&queues_told(&["told.a"], part(true, true)));
+    broker.tell(&queues_told(&["told.b"], part(false, true)));
+    let mut console = Console::on(&broker.url(), Route::Queues);
+    console.until("what it answers", |console| console.has_label("live") && console.has_label("orders.paid"));
+    broker.tell(&queues_told(&["told.c"], part(false, false)));
+    console.until("what it tells", |console| {
+        let parts = ["told.a", "told.b", "told.c"].map(|name| console.has_label(name));
+        assert_eq!(parts, [parts[0]; 3], "all or nothing");
+        parts[0]
+    });
+    assert!(!console.has_label("orders.paid"));
 }
 
 #[test]

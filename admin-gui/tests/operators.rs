@@ -253,6 +253,8 @@ fn definitions_are_compared_and_only_what_was_chosen_is_imported() {
     console.type_into("Definitions as JSON", &file.to_string());
     console.click("Compare");
     assert!(console.has_text("1 new, 1 different, 0 the same, 1 only here"));
+    assert!(console.has_text("An import leaves it as it is."), "what was declared cannot be replaced");
+    console.click("All");
     console.click("Import 1 definition");
     assert!(console.acts().is_empty(), "it asks first");
     assert!(console.has_text("1 is added, 0 that exist are replaced"));

@@ -164,6 +164,20 @@ fn messages_are_looked_at_without_taking_them_and_rabbitmq_is_told_from_leveret(
 }
 
 #[test]
+fn messages_of_a_queue_are_listed_and_who_holds_them_is_told() {
+    let mut console = connected();
+    for tab in [QueueTab::Messages, QueueTab::Unacked] {
+        console.go(Route::Queue { vhost: "/".to_owned(), name: "orders.paid".to_owned(), tab });
+        let row = |number| format!("{{\"order\": {number}, \"amount\": 4200}}");
+        let rows = [1, 2, 3].map(|number| console.harness.get_by_label(&row(number)).rect());
+        assert!(rows.windows(2).all(|pair| pair[0].bottom() < pair[1].bottom()), "{rows:?}");
+        let is_held = tab == QueueTab::Unacked;
+        assert_eq!(console.has_text("by ctag-0, over"), is_held);
+        assert_eq!(console.has_text("and not settled for 1 min"), is_held);
+    }
+}
+
+#[test]
 fn keys_select_and_open_rows() {
     let mut console = connected();
     console.go(Route::Queues);

@@ -11,6 +11,8 @@ use leveret_client::admin::{
     Client, DeclareExchange, DeclareQueue, EventQuery, Events, NewBinding, PublishRequest,
 };
 use leveret_tests::{Content, RawClient, TestBroker};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -125,6 +127,22 @@ async fn every_topic_has_a_snapshot_and_connections_come_and_go() {
         _ => None,
     });
     assert!(gone.await.contains(&broker.amqp().to_string()));
+}
+
+#[tokio::test]
+async fn a_reader_who_wants_little_still_hears_that_the_broker_is_there() {
+    let broker = TestBroker::start();
+    let mut socket = TcpStream::connect(broker.admin()).await.expect("connects");
+    let request = "GET /api/events?topics=topology&max_rate=0.01 HTTP/1.1\r\nhost: broker\r\n\
+                   authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\n";
+    socket.write_all(request.as_bytes()).await.expect("writes");
+    let mut heard = Vec::new();
+    let sign_of_life = tokio::time::timeout(LIMIT, async {
+        while !String::from_utf8_lossy(&heard).contains(": still here") {
+            assert!(socket.read_buf(&mut heard).await.expect("reads") > 0, "the feed goes on");
+        }
+    });
+    sign_of_life.await.expect("it is heard in time");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! The story is data; the sentences are the screen's.
 
 use leveret_protocol::admin::Arguments;
-use leveret_protocol::admin::messages::{Death, QueuedMessage};
+use leveret_protocol::admin::messages::{Death, Holder, QueuedMessage};
 use serde_json::Value as Json;
 
 use crate::Millis;
@@ -55,8 +55,10 @@ pub enum Chapter {
     Died { queue: String, reason: Reason, times: u64, first_at: Option<Millis> },
     /// It was sent on to another exchange and key than those that it was published with.
     SentOn { exchange: String, routing_key: String },
-    /// It lies here now.
+    /// It waits here now.
     Here { queue: String },
+    /// It was taken from here, and who took it has not settled it.
+    Held { queue: String, holder: Holder },
 }
 
 /// The story of a message that lies in `queue`.
@@ -94,7 +96,11 @@ pub fn story(message: &QueuedMessage, queue: &str) -> Vec<Chapter> {
             });
         }
     }
-    story.push(Chapter::Here { queue: queue.to_owned() });
+    let queue = queue.to_owned();
+    story.push(match message.holder.clone() {
+        Some(holder) => Chapter::Held { queue, holder },
+        None => Chapter::Here { queue },
+    });
     story
 }
 
@@ -182,6 +188,13 @@ mod tests {
                 Chapter::Here { queue: "q".into() }
             ]
         );
+    }
+
+    #[test]
+    fn the_story_of_a_message_that_somebody_holds_ends_with_the_holder() {
+        let holder = Holder { consumer_tag: "worker-1".into(), ..Holder::default() };
+        let message = QueuedMessage { holder: Some(holder.clone()), ..QueuedMessage::default() };
+        assert_eq!(story(&message, "q").last(), Some(&Chapter::Held { queue: "q".into(), holder }));
     }
 
     #[test]

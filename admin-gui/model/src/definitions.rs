@@ -25,6 +25,8 @@ pub enum Change {
     Added,
     /// It is both here and there, and differs in these fields: name, here, in the file.
     Changed(Vec<(String, Json, Json)>),
+    /// It differs like that, and an import leaves it: what was declared stays so until it is deleted.
+    Kept(Vec<(String, Json, Json)>),
     /// It is the same.
     Same,
     /// It is only in the broker; an import leaves it.
@@ -47,6 +49,14 @@ impl Entry {
     /// True when an import can do something with it.
     pub fn can_be_imported(&self) -> bool {
         matches!(self.change, Change::Added | Change::Changed(_))
+    }
+
+    /// The fields in which it differs: name, here, in the file.
+    pub fn differences(&self) -> &[(String, Json, Json)] {
+        match &self.change {
+            Change::Changed(fields) | Change::Kept(fields) => fields,
+            Change::Added | Change::Same | Change::Here => &[],
+        }
     }
 
     /// What it is, for looking it up among those that were chosen.
@@ -88,6 +98,7 @@ pub fn diff(here: &Json, file: &Json, vhost: Option<&str>) -> Vec<Entry> {
                 (Some(_), None) => Change::Here,
                 (Some(old), Some(new)) => match differences(kind, old, new) {
                     fields if fields.is_empty() => Change::Same,
+                    fields if matches!(kind, "exchanges" | "queues") => Change::Kept(fields),
                     fields => Change::Changed(fields),
                 },
                 (None, None) => continue,
@@ -117,9 +128,7 @@ pub fn chosen<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Json {
 pub fn missing(entries: &[Entry], is_chosen: impl Fn(&Entry) -> bool) -> Vec<(String, String)> {
     let there: BTreeSet<(&str, &str, &str)> = entries
         .iter()
-        .filter(|entry| {
-            matches!(entry.change, Change::Same | Change::Here | Change::Changed(_)) || is_chosen(entry)
-        })
+        .filter(|entry| entry.change != Change::Added || is_chosen(entry))
         .map(|entry| (entry.kind, entry.vhost.as_str(), entry.name.as_str()))
         .collect();
     let mut missing = Vec::new();
@@ -232,12 +241,15 @@ mod tests {
         json!({"name": name, "vhost": "/", "durable": durable, "auto_delete": false, "arguments": {}})
     }
 
+    fn fields(entry: &Entry) -> String {
+        entry.differences().iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>().join("+")
+    }
+
     fn say(entries: &[Entry]) -> Vec<String> {
         let change = |entry: &Entry| match &entry.change {
             Change::Added => "added".to_owned(),
-            Change::Changed(fields) => {
-                fields.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>().join("+")
-            }
+            Change::Changed(_) => fields(entry),
+            Change::Kept(_) => format!("kept: {}", fields(entry)),
             Change::Same => "same".to_owned(),
             Change::Here => "here".to_owned(),
         };
@@ -250,8 +262,20 @@ mod tests {
         let file = json!({"queues": [queue("a", true), queue("b", false), queue("d", true)]});
         assert_eq!(
             say(&diff(&here, &file, None)),
-            ["queues a same", "queues b durable", "queues c here", "queues d added"]
+            ["queues a same", "queues b kept: durable", "queues c here", "queues d added"]
         );
+    }
+
+    #[test]
+    fn policies_are_replaced_and_what_was_declared_is_kept() {
+        let policy =
+            |priority: u32| json!({"name": "p", "vhost": "/", "pattern": "^a", "priority": priority});
+        let exchange = |kind: &str| json!({"name": "x", "vhost": "/", "type": kind});
+        let here = json!({"policies": [policy(1)], "exchanges": [exchange("topic")]});
+        let file = json!({"policies": [policy(2)], "exchanges": [exchange("fanout")]});
+        let entries = diff(&here, &file, None);
+        assert_eq!(say(&entries), ["policies p priority", "exchanges x kept: type"]);
+        assert_eq!(entries.iter().map(Entry::can_be_imported).collect::<Vec<_>>(), [true, false]);
     }
 
     #[test]

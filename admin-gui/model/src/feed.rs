@@ -39,10 +39,49 @@ pub enum News {
     Broken {
         problem: Problem,
         retry_at: Millis,
+        /// What was told whole until then,
+        told: Vec<Topic>,
+        /// and until when it is known to have been true.
+        heard_at: Millis,
     },
     /// This broker has none.
     Absent,
 }
+
+/// How long to leave a feed alone that ends again and again.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// How long after the next failure.
+    wait_ms: Millis,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { wait_ms: WAIT_FIRST_MS }
+    }
+}
+
+impl Patience {
+    /// How long to wait before another is opened, after one that was open for `lived_ms`; not at all after one that
+    /// ended in its time, which feeds do.
+    pub fn after(&mut self, lived_ms: Millis, failed: bool) -> Option<Millis> {
+        let lived = lived_ms >= LIVED_MS;
+        if lived {
+            self.wait_ms = WAIT_FIRST_MS;
+        }
+        if lived && !failed {
+            return None;
+        }
+        let wait = self.wait_ms;
+        self.wait_ms = (wait * 2).min(WAIT_LAST_MS);
+        Some(wait)
+    }
+}
+
+const WAIT_FIRST_MS: Millis = 1_000;
+const WAIT_LAST_MS: Millis = 30_000;
+/// A feed that held so long was a good one.
+const LIVED_MS: Millis = 10_000;
 
 /// What the feed calls the answers under `key`, if it tells them.
 pub fn topic_of(key: &str) -> Option<Topic> {
@@ -388,6 +427,58 @@ mod tests {
         assert_eq!(told.names(), rows(&[("a", 0), ("b", 0)]));
         told.fold(figures("a", 1));
         assert_eq!(told.names(), rows(&[("a", 1), ("b", 0)]));
+    }
+
+    #[test]
+    fn a_snapshot_that_was_cut_off_is_forgotten_when_the_next_begins() {
+        let mut told = Told::new(vec![snapshot(&["old"], false), snapshot(&["cut"], true)]);
+        told.fold(snapshot(&["b"], true));
+        told.fold(EventData::Queues(QueueChange {
+            changed: vec![queue("a")],
+            more: true,
+            ..QueueChange::default()
+        }));
+        assert_eq!(told.names(), rows(&[("old", 0)]), "two of three parts");
+        told.fold(EventData::Queues(QueueChange { changed: vec![queue("c")], ..QueueChange::default() }));
+        assert_eq!(told.names(), rows(&[("a", 0), ("b", 0), ("c", 0)]));
+    }
+
+    #[test]
+    fn figures_that_come_in_parts_are_taken_as_they_come() {
+        let mut told = Told::new(vec![snapshot(&["a", "b"], false)]);
+        let EventData::Queues(first) = figures("a", 1) else { panic!("of queues") };
+        told.fold(EventData::Queues(QueueChange { more: true, ..first }));
+        assert_eq!(told.names(), rows(&[("a", 1), ("b", 0)]));
+        told.fold(figures("b", 2));
+        assert_eq!(told.names(), rows(&[("a", 1), ("b", 2)]));
+    }
+
+    #[test]
+    fn only_the_last_part_tells_a_topic_whole() {
+        assert_eq!(super::told(&snapshot(&["a"], true)), (Topic::Queues, true));
+        assert_eq!(super::told(&snapshot(&["a"], false)), (Topic::Queues, false));
+        let exchanges = ListChange { snapshot: true, more: true, ..ListChange::default() };
+        assert_eq!(super::told(&EventData::Exchanges(exchanges)), (Topic::Exchanges, true));
+    }
+
+    /// Feeds that lived so long, and whether they failed: how long is waited after each.
+    fn waits(feeds: &[(Millis, bool)]) -> Vec<Option<Millis>> {
+        let mut patience = Patience::default();
+        feeds.iter().map(|(lived, failed)| patience.after(*lived, *failed)).collect()
+    }
+
+    #[test]
+    fn a_feed_that_fails_again_and_again_is_tried_ever_more_rarely() {
+        let expected = [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000].map(Some);
+        assert_eq!(waits(&[(0, true); 7]), expected);
+        assert_eq!(waits(&[(LIVED_MS - 1, false); 7]), expected, "to end at once is to fail");
+    }
+
+    #[test]
+    fn a_feed_that_held_is_opened_again_soon() {
+        let feeds = [(0, true), (0, true), (LIVED_MS, true), (0, true), (3_600_000, false), (0, true)];
+        let expected = [Some(1_000), Some(2_000), Some(1_000), Some(2_000), None, Some(1_000)];
+        assert_eq!(waits(&feeds), expected);
     }
 
     #[test]

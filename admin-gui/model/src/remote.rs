@@ -123,6 +123,11 @@ impl<T> Remote<T> {
         self.problem = None;
     }
 
+    /// The value was still true then.
+    pub fn held_until(&mut self, then: Millis) {
+        self.at = self.at.max(then);
+    }
+
     /// Takes the value out, for it to be changed and put back.
     pub fn take(&mut self) -> Option<Arc<T>> {
         self.value.take()

@@ -567,7 +567,11 @@ impl State {
         match news {
             News::Opening => self.feed = Feed::Opening,
             News::Opened => self.feed = Feed::Live,
-            News::Broken { problem, retry_at } => self.feed = Feed::Broken { problem, retry_at },
+            News::Broken { problem, retry_at, told, heard_at } => {
+                let was_told = |key: &str| feed::topic_of(key).is_some_and(|topic| told.contains(&topic));
+                self.store.held_until(heard_at, was_told);
+                self.feed = Feed::Broken { problem, retry_at };
+            }
             News::Absent => self.feed = Feed::None,
             News::Told(event) => {
                 let topic = feed::told(&event).0;
@@ -885,9 +889,29 @@ mod tests {
         assert_eq!(samples, [(1_000, 1.0), (60_000, 1.0), (61_000, 9.0)]);
         assert_eq!(state.store.peek::<api::Overview>("/api/overview").or_default().queue_totals, totals(9));
         let problem = Problem::new(ProblemKind::Unreachable, "GET /api/events", "cut");
-        state.fold(Event::News(News::Broken { problem, retry_at: 70_000 }));
+        let told = vec![Topic::Overview];
+        state.fold(Event::News(News::Broken { problem, retry_at: 70_000, told, heard_at: 65_000 }));
         assert!(matches!(state.feed, Feed::Broken { retry_at: 70_000, .. }));
         assert_eq!(state.store.peek::<api::Overview>("/api/overview").or_default().queue_totals, totals(9));
+    }
+
+    #[test]
+    fn what_was_told_is_as_old_as_the_last_sign_of_life() {
+        let mut state = connected();
+        state.fold(Event::News(News::Opened));
+        let (queues, exchanges) = (query::queues().key, query::exchanges().key);
+        state.fold(Event::Answered { key: queues.clone(), value: Arc::new(vec![queue("a", 1)]) });
+        state.fold(Event::Answered { key: exchanges.clone(), value: Arc::new(Vec::<api::Exchange>::new()) });
+        let asked_at = state.now;
+        let heard_at = asked_at + 60_000;
+        state.now = heard_at + 8_000;
+        let problem = Problem::new(ProblemKind::Timeout, "GET /api/events", "no answer within 8s");
+        let retry_at = state.now + 1_000;
+        let told = vec![Topic::Queues];
+        state.fold(Event::News(News::Broken { problem, retry_at, told, heard_at }));
+        let arrived_at = |key: &str| state.store.peek::<()>(key).arrived_at();
+        assert_eq!(arrived_at(&queues), heard_at);
+        assert_eq!(arrived_at(&exchanges), asked_at, "what was not told is as old as its answer");
     }
 
     #[test]

@@ -132,6 +132,13 @@ impl Store {
         self.entry(key, now).remote.confirm(now);
     }
 
+    /// The answers under keys that `which` names were still true then.
+    pub fn held_until(&mut self, then: Millis, which: impl Fn(&str) -> bool) {
+        for (_, entry) in self.entries.iter_mut().filter(|(key, _)| which(key)) {
+            entry.remote.held_until(then);
+        }
+    }
+
     /// Changes an answer in place where nobody else holds it, and a copy of it otherwise. Without an answer it begins
     /// with an empty one.
     pub fn update<T: Any + Clone + Default + Send + Sync>(

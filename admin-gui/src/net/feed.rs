@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use leveret_admin_model::feed::{self, News};
+use leveret_admin_model::feed::{self, News, Patience};
 use leveret_admin_model::{Event, Problem, ProblemKind};
 use leveret_client::admin::{Client, Error, EventQuery};
 use leveret_protocol::admin::events::{EventData, Topic};
@@ -20,8 +20,7 @@ pub struct Feed {
     client: Client,
     outbox: Outbox,
     link: Link,
-    /// How long to wait after the next failure.
-    wait: Duration,
+    patience: Patience,
     /// What is told.
     topics: Vec<Topic>,
     /// What the screens want now.
@@ -75,7 +74,7 @@ impl Feed {
             client,
             outbox,
             link: Link::Closed,
-            wait: WAIT_FIRST,
+            patience: Patience::default(),
             topics: Vec::new(),
             wanted: ALWAYS.to_vec(),
             wanted_at: HashMap::new(),
@@ -86,7 +85,7 @@ impl Feed {
     /// The broker is there, and may have one.
     pub fn start(&mut self, has_feed: bool) {
         self.told.clear();
-        self.wait = WAIT_FIRST;
+        self.patience = Patience::default();
         if has_feed {
             self.open();
         } else {
@@ -163,28 +162,31 @@ impl Feed {
 
     fn ended(&mut self, error: Option<Error>) -> Outcome {
         let Link::Open { since, .. } = &self.link else { return Outcome::Other };
-        let lived = since.elapsed() >= LIVED;
-        if lived {
-            self.wait = WAIT_FIRST;
+        if let Some(Error::Unsupported { .. }) = error {
+            self.stop();
+            return Outcome::Broken;
         }
+        let lived_ms = since.elapsed().as_millis() as u64;
+        let Some(wait_ms) = self.patience.after(lived_ms, error.is_some()) else {
+            self.open();
+            return Outcome::Other;
+        };
+        let silent_ms = match error {
+            Some(Error::Timeout { after, .. }) => after.as_millis() as u64,
+            _ => 0,
+        };
         let problem = match error {
-            // A feed ends after a while, whoever goes on opens the next.
-            None if lived => {
-                self.open();
-                return Outcome::Other;
-            }
             None => Problem::new(ProblemKind::Unreachable, REQUEST, "it ended"),
-            Some(Error::Unsupported { .. }) => {
-                self.stop();
-                return Outcome::Broken;
-            }
             Some(error) => problem(&error, REQUEST),
         };
-        self.told.clear();
-        self.link = Link::Broken { at: Instant::now() + self.wait };
-        let retry_at = unix_now() + self.wait.as_millis() as u64;
-        self.wait = (self.wait * 2).min(WAIT_LAST);
-        self.outbox.send(Event::News(News::Broken { problem, retry_at }));
+        self.link = Link::Broken { at: Instant::now() + Duration::from_millis(wait_ms) };
+        let now = unix_now();
+        self.outbox.send(Event::News(News::Broken {
+            problem,
+            retry_at: now + wait_ms,
+            told: self.told.drain().map(|(topic, _)| topic).collect(),
+            heard_at: now - silent_ms,
+        }));
         Outcome::Broken
     }
 
@@ -262,9 +264,5 @@ const ALWAYS: [Topic; 2] = [Topic::Overview, Topic::Topology];
 const REQUEST: &str = "GET /api/events";
 /// Events that wait to be looked at. Whoever reads slowly is told less.
 const AHEAD: usize = 16;
-const WAIT_FIRST: Duration = Duration::from_secs(1);
-const WAIT_LAST: Duration = Duration::from_secs(30);
-/// A feed that held so long was a good one.
-const LIVED: Duration = Duration::from_secs(10);
 /// What was looked at within this time is told on.
 const KEPT: Duration = Duration::from_secs(120);

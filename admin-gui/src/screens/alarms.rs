@@ -278,7 +278,7 @@ const AUDIT_COLUMNS: &[TableColumn<AuditEntry>] = &[
     column("vhost", VHOST, 90.0, Paint::Text, |entry| {
         entry.vhost.as_deref().map_or(Cell::Nothing, Cell::text)
     }),
-    column("result", RESULT, 110.0, Paint::Text, |entry| Cell::text(entry.result.as_str())),
+    column("result", RESULT, 190.0, Paint::Custom(result), |entry| Cell::text(entry.result.as_str())),
     column("via", VIA, 60.0, Paint::Text, |entry| Cell::text(entry.via.as_str())),
     column("source", SOURCE, 170.0, Paint::Text, |entry| Cell::text(entry.source.as_str())),
     column("details", DETAILS, 260.0, Paint::Mono, |entry| {
@@ -289,6 +289,11 @@ const AUDIT_COLUMNS: &[TableColumn<AuditEntry>] = &[
         }
     }),
 ];
+
+fn result(cell: &CellPainter<'_>, entry: &AuditEntry) {
+    let colour = if entry.result == "ok" { tokens().success } else { tokens().danger };
+    cell.dot(colour, &entry.result);
+}
 
 fn audit(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     let cursor = state.cursors.last().cloned();

@@ -9,7 +9,9 @@ use crate::cx::Cx;
 use crate::text::{Text, common::*, t};
 use crate::texts;
 use crate::theme::{self, icons, space, tokens};
-use crate::widgets::{badge, button, card, dim, faint, form, head, icon_button, panel, primary, title};
+use crate::widgets::{
+    badge, button, column_card, dim, faint, form, head, icon_button, panel, primary, title,
+};
 
 texts! {
     SAVED = "Saved" | "已保存";
@@ -85,8 +87,7 @@ fn local(state: &mut State, ui: &mut Ui, cx: &Cx<'_>, url: &str, product: &str) 
 }
 
 fn saved(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
-    card(ui, |ui| {
-        ui.set_min_width(ui.available_width());
+    column_card(ui, |ui| {
         title(ui, t(SAVED));
         ui.add_space(space::XS);
         if cx.state.settings.brokers.is_empty() {
@@ -98,8 +99,9 @@ fn saved(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
                 let colour = tokens().series[usize::from(broker.colour) % tokens().series.len()];
                 ui.label(RichText::new(icons::SERVER).font(theme::icon(18.0)).color(colour));
                 ui.vertical(|ui| {
+                    ui.set_max_width(ui.available_width() - BUTTONS);
                     ui.spacing_mut().item_spacing.y = 1.0;
-                    ui.horizontal(|ui| {
+                    ui.horizontal_wrapped(|ui| {
                         ui.label(RichText::new(broker.title()).font(theme::strong()).color(tokens().text));
                         if broker.production {
                             badge(ui, t(PRODUCTION), tokens().danger);
@@ -130,10 +132,12 @@ fn saved(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     });
 }
 
+/// Width of the buttons of a saved broker.
+const BUTTONS: f32 = 124.0;
+
 fn edit(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     let broker = state.broker.get_or_insert_with(SavedBroker::default);
-    card(ui, |ui| {
-        ui.set_min_width(ui.available_width());
+    column_card(ui, |ui| {
         title(ui, t(NEW));
         ui.add_space(space::S);
         if let Some(asked) = &cx.state.asking {

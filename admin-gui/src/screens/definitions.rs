@@ -12,7 +12,9 @@ use crate::cx::Cx;
 use crate::text::{common::*, t};
 use crate::texts;
 use crate::theme::{self, icons, space, tokens};
-use crate::widgets::{badge, button, card, dim, faint, form, head, named, panel, primary, title};
+use crate::widgets::{
+    badge, button, card, column_card, dim, faint, form, head, named, panel, primary, title,
+};
 
 texts! {
     EXPORT = "Export" | "导出";
@@ -34,6 +36,7 @@ texts! {
     SHOW_SAME = "Show those that are the same" | "显示相同项";
     ADDED = "new" | "新增";
     CHANGED = "different" | "不同";
+    KEPT = "An import leaves it as it is. Delete it first to have it as in the file." | "导入不会更改它。如需与文件一致，请先将其删除。";
     SAME = "same" | "相同";
     HERE = "only here" | "仅在此处";
     CHOOSE_ALL = "All" | "全选";
@@ -68,6 +71,8 @@ pub struct State {
 
 /// Larger files are no definitions.
 const FILE_MAX: u64 = 64 << 20;
+/// Height of a long text that was pasted.
+const PASTED_HEIGHT: f32 = 320.0;
 /// Entries of a kind that are shown.
 const SHOWN_MAX: usize = 300;
 
@@ -96,39 +101,27 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
         }
         ui.columns(2, |columns| {
             if let [left, right] = columns {
-                card(left, |ui| {
-                    plain(ui, |ui| {
-                        title(ui, t(EXPORT));
-                        dim(ui, t(EXPORT_WHY));
-                        ui.add_space(space::S);
-                        faint(ui, vhost.as_deref().unwrap_or(t(ONLY_HERE)));
-                        export(ui, cx, answer.value.as_deref(), vhost.as_deref());
-                        if answer.problem().is_some() || answer.value.is_none() {
-                            panel::remote(ui, cx, &answer, |_, _| {});
-                        }
-                        if button(ui, cx.state.is_live(), icons::REFRESH_CW, t(FETCH)).clicked() {
-                            cx.fetch(&query);
-                        }
-                    })
+                column_card(left, |ui| {
+                    title(ui, t(EXPORT));
+                    dim(ui, t(EXPORT_WHY));
+                    ui.add_space(space::S);
+                    faint(ui, vhost.as_deref().unwrap_or(t(ONLY_HERE)));
+                    export(ui, cx, answer.value.as_deref(), vhost.as_deref());
+                    if answer.problem().is_some() || answer.value.is_none() {
+                        panel::remote(ui, cx, &answer, |_, _| {});
+                    }
+                    if button(ui, cx.state.is_live(), icons::REFRESH_CW, t(FETCH)).clicked() {
+                        cx.fetch(&query);
+                    }
                 });
-                card(right, |ui| {
-                    plain(ui, |ui| {
-                        title(ui, t(IMPORT));
-                        dim(ui, t(IMPORT_WHY));
-                        ui.add_space(space::S);
-                        state.source(ui, cx, &query);
-                    })
+                column_card(right, |ui| {
+                    title(ui, t(IMPORT));
+                    dim(ui, t(IMPORT_WHY));
+                    ui.add_space(space::S);
+                    state.source(ui, cx, &query);
                 });
             }
         });
-    });
-}
-
-/// From the top down at the left: columns make everything as wide as they are.
-fn plain(ui: &mut Ui, contents: impl FnOnce(&mut Ui)) {
-    ui.with_layout(egui::Layout::top_down(egui::Align::Min), |ui| {
-        ui.set_min_width(ui.available_width());
-        contents(ui);
     });
 }
 
@@ -164,14 +157,10 @@ fn export(ui: &mut Ui, cx: &Cx<'_>, value: Option<&Json>, vhost: Option<&str>) {
 
 impl State {
     fn source(&mut self, ui: &mut Ui, cx: &Cx<'_>, query: &leveret_admin_model::query::Query<Json>) {
-        ui.horizontal(|ui| {
-            form::field(
-                ui,
-                t(FILE_PATH),
-                &mut self.path,
-                "definitions.json",
-                (ui.available_width() - 250.0).max(120.0),
-            );
+        ui.horizontal_wrapped(|ui| {
+            let beside_buttons = ui.available_width() - 250.0;
+            let width = if beside_buttons < 120.0 { ui.available_width() - 20.0 } else { beside_buttons };
+            form::field(ui, t(FILE_PATH), &mut self.path, "definitions.json", width);
             if button(ui, true, icons::FOLDER_OPEN, t(CHOOSE_FILE)).clicked() {
                 cx.send(Intent::Choose);
             }
@@ -181,12 +170,14 @@ impl State {
             }
         });
         ui.add_space(space::S);
-        let edit = TextEdit::multiline(&mut self.pasted)
-            .font(theme::mono())
-            .desired_rows(8)
-            .desired_width(f32::INFINITY)
-            .hint_text(t(PASTE));
-        named(ui.add(edit), t(PASTE));
+        ScrollArea::vertical().id_salt("pasted").max_height(PASTED_HEIGHT).show(ui, |ui| {
+            let edit = TextEdit::multiline(&mut self.pasted)
+                .font(theme::mono())
+                .desired_rows(8)
+                .desired_width(f32::INFINITY)
+                .hint_text(t(PASTE));
+            named(ui.add(edit), t(PASTE));
+        });
         if let Some(mistake) = &self.mistake {
             panel::note(ui, tokens().danger, icons::CIRCLE_ALERT, |ui| {
                 ui.label(mistake);
@@ -242,8 +233,8 @@ impl State {
             }
         }
         let count = |of: fn(&Change) -> bool| self.entries.iter().filter(|entry| of(&entry.change)).count();
-        let (new, different) =
-            (count(|change| *change == Change::Added), count(|change| matches!(change, Change::Changed(_))));
+        let new = count(|change| *change == Change::Added);
+        let different = count(|change| matches!(change, Change::Changed(_) | Change::Kept(_)));
         ui.horizontal_wrapped(|ui| {
             let same = count(|change| *change == Change::Same);
             let only_here = count(|change| *change == Change::Here);
@@ -271,7 +262,8 @@ impl State {
         let shown: Vec<Entry> = self
             .entries
             .iter()
-            .filter(|entry| entry.kind == kind && (self.show_same || entry.can_be_imported()))
+            .filter(|entry| entry.kind == kind)
+            .filter(|entry| self.show_same || !matches!(entry.change, Change::Same | Change::Here))
             .cloned()
             .collect();
         if shown.is_empty() {
@@ -304,7 +296,7 @@ impl State {
                     }
                     let (word, colour) = match &entry.change {
                         Change::Added => (ADDED, tk.success),
-                        Change::Changed(_) => (CHANGED, tk.warning),
+                        Change::Changed(_) | Change::Kept(_) => (CHANGED, tk.warning),
                         Change::Same => (SAME, tk.text_faint),
                         Change::Here => (HERE, tk.accent),
                     };
@@ -313,11 +305,12 @@ impl State {
                     if !entry.vhost.is_empty() && entry.vhost != "/" {
                         faint(ui, &entry.vhost);
                     }
-                    if let Change::Changed(fields) = &entry.change {
-                        for (name, old, new) in fields.iter().take(6) {
-                            let text = FIELD_CHANGE.with(&[name, &brief(old), &brief(new)]);
-                            ui.label(RichText::new(text).font(theme::mono()).color(tk.text_dim));
-                        }
+                    for (name, old, new) in entry.differences().iter().take(6) {
+                        let text = FIELD_CHANGE.with(&[name, &brief(old), &brief(new)]);
+                        ui.label(RichText::new(text).font(theme::mono()).color(tk.text_dim));
+                    }
+                    if matches!(entry.change, Change::Kept(_)) {
+                        dim(ui, t(KEPT));
                     }
                 });
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use eframe::egui::{Frame, Margin, Panel, ScrollArea, Ui, Vec2};
+use eframe::egui::{ScrollArea, Ui};
 use leveret_admin_model::filter::Cell;
 use leveret_admin_model::index::Sort;
 use leveret_admin_model::payload::Payload;
@@ -14,9 +14,10 @@ use crate::cx::Cx;
 use crate::text::{common::*, t};
 use crate::texts;
 use crate::theme::{icons, space, tokens};
+use crate::widgets::inspector::beside;
 use crate::widgets::message::{self, ViewState};
 use crate::widgets::table::{CellPainter, Paint, Table, TableColumn, TableState, column};
-use crate::widgets::{button, card, danger_button, dim, form, head, icon_button_if, panel};
+use crate::widgets::{button, danger_button, dim, form, head, icon_button_if, panel};
 
 texts! {
     WAITING = "{} {message waits|messages wait}" | "{} 条消息等待中";
@@ -126,28 +127,13 @@ fn waiting(state: &mut State, ui: &mut Ui, cx: &Cx<'_>, (vhost, exchange): &(Str
         let one = state.table.selection.cursor().and_then(|id| rows.iter().find(|message| message.id == *id));
         if let Some(one) = one {
             let shown = as_queued(one);
-            let frame = Frame::new().fill(tokens().window).inner_margin(Margin {
-                left: 14,
-                right: 0,
-                top: 2,
-                bottom: 0,
-            });
-            let width = (ui.available_width() * 0.38).clamp(280.0, 460.0);
-            Panel::right("delayed-message")
-                .frame(frame)
-                .resizable(false)
-                .exact_size(width)
-                .show_separator_line(false)
-                .show(ui, |ui| {
-                    card(ui, |ui| {
-                        ui.set_min_size(ui.available_size() - Vec2::splat(4.0));
-                        ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
-                            message::body(ui, cx, &mut state.view, &shown);
-                            ui.add_space(space::M);
-                            message::properties(ui, &shown);
-                        });
-                    });
+            beside(ui, "delayed-message", |ui| {
+                ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+                    message::body(ui, cx, &mut state.view, &shown);
+                    ui.add_space(space::M);
+                    message::properties(ui, &shown);
                 });
+            });
         }
         let (mut release, mut cancel, mut next, mut back) = (false, false, false, false);
         let is_first = state.cursors.is_empty();

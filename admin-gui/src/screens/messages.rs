@@ -1,23 +1,17 @@
 //! Messages by hand: writing one, from scratch, a template or one that died; and looking at what lies in a queue.
 
-use std::sync::Arc;
-
 use eframe::egui::{self, RichText, ScrollArea, TextEdit, Ui, Vec2};
 use leveret_admin_model::draft::{Draft, DraftProblem};
-use leveret_admin_model::filter::Cell;
-use leveret_admin_model::index::Sort;
-use leveret_admin_model::payload::Payload;
 use leveret_admin_model::query::Query;
 use leveret_admin_model::{Intent, Problem, format, lookups, query};
-use leveret_protocol::admin::messages::{MessageFilter, QueuedMessage};
+use leveret_protocol::admin::messages::MessageFilter;
 use serde::Deserialize;
 
+use super::peek::Peek;
 use crate::cx::Cx;
 use crate::text::{common::*, t};
 use crate::texts;
 use crate::theme::{icons, space, tokens};
-use crate::widgets::message::{ViewState, message};
-use crate::widgets::table::{Paint, Table, TableColumn, TableState, column};
 use crate::widgets::{button, card, faint, form, head, icon_button, named, panel, primary, tabs, title};
 
 texts! {
@@ -63,11 +57,6 @@ texts! {
     PICK_WHY = "Nothing is taken out and nothing is marked." | "不会取出或标记任何消息。";
     QUEUE_EMPTY = "The queue is empty" | "队列为空";
     NO_SUCH_MESSAGES = "Nothing waits there now." | "当前没有等待的消息。";
-    MESSAGE_COLUMN = "Message" | "消息";
-    SIZE = "Size" | "大小";
-    REDELIVERED = "Redelivered" | "重投";
-    MESSAGES_NOUN = "Messages" | "消息";
-    PICK_ONE = "Pick a message to read it." | "选择一条消息以查看。";
     TAKEN = "{} hands messages out to show them, and takes them back: place and redelivered flag may change." | "{} 需取出消息才能显示，随后放回：位置和重投标记可能改变。";
     TAKE = "Look at 20" | "查看 20 条";
     KIND_EXCHANGE = "Known exchanges" | "已知交换机";
@@ -80,11 +69,7 @@ pub struct State {
     editor: Option<Editor>,
     template_name: String,
     queue: String,
-    table: TableState,
-    view: ViewState,
-    list: Arc<Vec<QueuedMessage>>,
-    list_of: (String, u64),
-    list_version: u64,
+    peek: Peek,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
@@ -343,18 +328,6 @@ fn headers(ui: &mut Ui, headers: &mut Vec<(String, String)>) {
 
 const HEADERS_MAX: usize = 100;
 
-const COLUMNS: &[TableColumn<QueuedMessage>] = &[
-    column("message", MESSAGE_COLUMN, 260.0, Paint::Text, |message| {
-        Cell::text(Payload::of(message).first_line(200))
-    }),
-    column("exchange", EXCHANGE, 120.0, Paint::Text, |message| Cell::text(message.exchange.as_str())),
-    column("key", ROUTING_KEY, 140.0, Paint::Mono, |message| Cell::text(message.routing_key.as_str())),
-    column("redelivered", REDELIVERED, 90.0, Paint::Text, |message| {
-        Cell::text(if message.redelivered { t(YES) } else { t(NO) })
-    }),
-    column("size", SIZE, 80.0, Paint::Bytes, |message| Cell::count(message.payload_bytes)),
-];
-
 /// What lies in a queue.
 fn look(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     let vhost = vhost_of(cx);
@@ -379,11 +352,12 @@ fn look(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
         panel::empty(ui, icons::MAIL_OPEN, t(PICK_QUEUE), t(PICK_WHY), |_| {});
         return;
     }
+    let of = format!("{vhost}\n{}", state.queue);
     if cx.is_leveret() {
         let answer = cx.read(&lookups::messages(&vhost, &state.queue, &MessageFilter::default(), None));
         let version = answer.version();
         panel::remote(ui, cx, &answer, |ui, page| {
-            state.take(&vhost, version, page.items.iter().cloned());
+            state.peek.take(of, version, page.items.iter().cloned());
             list(state, ui, cx, &vhost);
         });
     } else {
@@ -395,73 +369,19 @@ fn look(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
         if answer.value.is_some() || answer.problem().is_some() {
             let version = answer.version();
             panel::remote(ui, cx, &answer, |ui, got| {
-                state.take(&vhost, version, got.iter().enumerate().map(|(at, got)| got.shown(at)));
+                state.peek.take(of, version, got.iter().enumerate().map(|(at, got)| got.shown(at)));
                 list(state, ui, cx, &vhost);
             });
         }
     }
 }
 
-impl State {
-    fn take(&mut self, vhost: &str, version: u64, messages: impl Iterator<Item = QueuedMessage>) {
-        let of = (format!("{vhost}\n{}", self.queue), version);
-        if self.list_of != of {
-            self.list = Arc::new(messages.collect());
-            self.list_of = of;
-            self.list_version += 1;
-        }
-    }
-}
-
 fn list(state: &mut State, ui: &mut Ui, cx: &Cx<'_>, vhost: &str) {
-    if state.list.is_empty() {
+    if state.peek.is_empty() {
         panel::empty(ui, icons::INBOX, t(QUEUE_EMPTY), t(NO_SUCH_MESSAGES), |_| {});
         return;
     }
-    let one = state
-        .table
-        .selection
-        .cursor()
-        .and_then(|id| state.list.iter().find(|message| message.id == *id))
-        .cloned();
-    let width = (ui.available_width() * 0.4).clamp(280.0, 480.0);
-    let frame = egui::Frame::new().fill(tokens().window).inner_margin(egui::Margin {
-        left: 14,
-        right: 0,
-        top: 2,
-        bottom: 0,
-    });
-    egui::Panel::right("look-message")
-        .frame(frame)
-        .resizable(false)
-        .exact_size(width)
-        .show_separator_line(false)
-        .show(ui, |ui| {
-            card(ui, |ui| {
-                ui.set_min_size(ui.available_size() - Vec2::splat(4.0));
-                match &one {
-                    Some(one) => {
-                        ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
-                            message(ui, cx, &mut state.view, vhost, &state.queue, one);
-                        });
-                    }
-                    None => panel::empty(ui, icons::MAIL_OPEN, t(PICK_ONE), "", |_| {}),
-                }
-            });
-        });
-    let rows = Arc::clone(&state.list);
-    let table = Table {
-        id: "look-messages",
-        noun: MESSAGES_NOUN,
-        columns: COLUMNS,
-        rows: &rows,
-        version: state.list_version,
-        key: |message: &QueuedMessage| message.id.clone(),
-        scope: ("", &|_| true),
-        sort: Sort::ascending("position"),
-        below: 0.0,
-    };
-    table.show(ui, cx, &mut state.table, |_, _| {});
+    state.peek.ui(ui, cx, vhost, &state.queue);
 }
 
 /// The vhost that is worked in.

@@ -19,6 +19,7 @@ pub mod forms;
 pub mod gallery;
 pub mod messages;
 pub mod overview;
+mod peek;
 pub mod policies;
 pub mod queue;
 pub mod queues;

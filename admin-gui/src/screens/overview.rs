@@ -17,16 +17,17 @@ texts! {
     RATES = "Message rates" | "消息速率";
     DEPTHS = "Messages waiting" | "积压消息";
     NEEDS_ATTENTION = "Needs attention" | "需要关注";
-    ALL_WELL = "Nothing does: queues are being emptied, memory and disk suffice." | "一切正常：队列有人消费，内存与磁盘充足。";
+    ALL_WELL = "Nothing does: no queue is filling up, memory and disk suffice." | "一切正常：没有队列持续积压，内存与磁盘充足。";
     MEMORY = "Memory" | "内存";
     DISK = "Disk free" | "磁盘剩余";
     OF_LIMIT = "of {}" | "上限 {}";
-    DISK_LIMIT = "at least {} needed" | "至少需要 {}";
+    DISK_LIMIT = "min. {}" | "至少 {}";
     GROWING_BY = "{}/s more" | "+{}/秒";
     MINUTE = "1 min" | "1 分钟";
     TEN_MINUTES = "10 min" | "10 分钟";
     HOUR = "1 h" | "1 小时";
     UP_FOR = "up for {}" | "已运行 {}";
+    JUST_STARTED = "just started" | "刚刚启动";
 
     MEMORY_ALARM = "Publishers are stopped: memory is full" | "内存不足，发布已被阻止";
     MEMORY_ALARM_HELP = "{} of {} are in use. Let consumers catch up, or raise the limit." | "已使用 {}（上限 {}）。请让消费者赶上进度，或提高上限。";
@@ -71,8 +72,9 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     let versions = [queues.version(), nodes.version(), connections.version()];
     let (nodes, connections) = (nodes.or_default(), connections.or_default());
     let about = cx.state.product.as_ref().map_or(String::new(), |product| {
-        let up = nodes.first().map_or(String::new(), |node| {
-            format!(" · {}", UP_FOR.with(&[&format::duration(u64::from(node.uptime) / 60_000 * 60_000)]))
+        let up = nodes.first().map_or(String::new(), |node| match u64::from(node.uptime) / 60_000 {
+            0 => format!(" · {}", t(JUST_STARTED)),
+            minutes => format!(" · {}", UP_FOR.with(&[&format::duration(minutes * 60_000)])),
         });
         format!("{} {} · {}{up}", product.name, product.version, product.node)
     });

@@ -5,9 +5,10 @@ use leveret_admin_model::route::{QueueTab, encode};
 use leveret_admin_model::state::Sample;
 use leveret_admin_model::{Action, Intent, Method, Millis, Request, Route, format, query};
 use leveret_protocol::admin as api;
-use leveret_protocol::admin::messages::{MessagePage, QueuedMessage};
+use leveret_protocol::admin::messages::MessagePage;
 
 use super::forms::{NewBinding, Publish};
+use super::peek::Peek;
 use super::{consumers, queues};
 use crate::cx::Cx;
 use crate::text::{common::*, t};
@@ -16,8 +17,7 @@ use crate::theme::{self, icons, series, space, tokens};
 use crate::widgets::chart::{Chart, Line};
 use crate::widgets::table::TableState;
 use crate::widgets::{
-    badge, button, card, danger_button, dim, dot, facts, faint, head, icon_button, link, panel, tabs, tile,
-    title,
+    badge, button, card, danger_button, dim, dot, facts, faint, head, link, panel, tabs, tile, title,
 };
 
 texts! {
@@ -49,16 +49,6 @@ texts! {
     LOOKING = "Looking does not touch: nothing is consumed, reordered or marked as redelivered." | "查看不会影响消息：不消费、不改变顺序，也不会标记为重新投递。";
     NOTHING_UNACKED = "Nothing is unacknowledged." | "没有未确认的消息。";
     NOTHING_UNACKED_WHY = "Everything that was delivered was acknowledged." | "所有已投递的消息均已确认。";
-    SELECT_MESSAGE = "Choose a message to see it." | "选择一条消息以查看内容。";
-    PROPERTIES = "Properties" | "属性";
-    PAYLOAD = "Payload" | "消息体";
-    CUT = "the first {} of {}" | "前 {}，共 {}";
-    BINARY = "It is not text. Its bytes in base64:" | "非文本内容，以 base64 显示：";
-    REDELIVERED = "redelivered" | "重新投递";
-    HELD_BY = "Held by {} for {}" | "由 {} 持有，已 {}";
-    FETCHED = "basic.get" | "basic.get";
-    DIED = "Died in {}, {}, {} {time|times}" | "死于 {}，原因 {}，共 {} 次";
-    COPY_PAYLOAD = "Copy the payload" | "复制消息体";
     NO_BINDINGS = "Only the default exchange leads here, by the queue's name." | "仅默认交换机可通过队列名路由到此。";
     NO_BINDINGS_WHY = "Bind it to an exchange to route messages by other keys." | "绑定到交换机即可使用其他路由键。";
     NEW_BINDING = "New binding" | "新建绑定";
@@ -66,7 +56,7 @@ texts! {
     UNBIND_WHAT = "Unbind {} → {}" | "解绑 {} → {}";
     PUBLISH_HERE = "Publish to this queue" | "发布到此队列";
     WAITING_SINCE = "The first one waits for {}" | "最早的消息已等待 {}";
-    NEWEST_LAST = "The first {} {message|messages}, in the order in which they would leave." | "按出队顺序显示前 {} 条消息。";
+    FIRST_ONES = "The first {} {message|messages}, in the order in which they would leave." | "按出队顺序显示前 {} 条消息。";
 }
 
 /// What is remembered of this screen.
@@ -75,7 +65,8 @@ pub struct State {
     /// Which queue all of it is about.
     of: Option<(String, String)>,
     window: Option<Millis>,
-    message: Option<String>,
+    waiting: Peek,
+    unacked: Peek,
     consumers: TableState,
     binding: Option<NewBinding>,
     publish: Publish,
@@ -303,7 +294,8 @@ fn messages(state: &mut State, ui: &mut Ui, cx: &Cx<'_>, queue: &api::Queue, whi
         panel::needs_leveret(ui, cx);
         return;
     }
-    let answer = cx.read(&query::messages(&queue.vhost, &queue.name, which, PEEK));
+    let query = query::messages(&queue.vhost, &queue.name, which, PEEK);
+    let answer = cx.read(&query);
     panel::remote(ui, cx, &answer, |ui, page: &MessagePage| {
         if page.items.is_empty() {
             let (what, why) = if which == "unacked" {
@@ -314,171 +306,16 @@ fn messages(state: &mut State, ui: &mut Ui, cx: &Cx<'_>, queue: &api::Queue, whi
             panel::empty(ui, icons::MAIL_OPEN, t(what), t(why), |_| {});
             return;
         }
-        ui.horizontal(|ui| {
+        ui.horizontal_wrapped(|ui| {
             ui.label(RichText::new(icons::EYE).font(theme::icon(14.0)).color(tokens().text_faint));
             faint(ui, t(LOOKING));
+            if page.next.is_some() {
+                faint(ui, FIRST_ONES.with(&[&page.items.len()]));
+            }
         });
-        let height = ui.available_height() - space::XS;
-        let chosen = page
-            .items
-            .iter()
-            .find(|message| Some(&message.id) == state.message.as_ref())
-            .or(page.items.first());
-        ui.horizontal_top(|ui| {
-            let width = (ui.available_width() * 0.42).max(320.0);
-            ui.allocate_ui(egui::vec2(width, height), |ui| {
-                ui.set_width(width);
-                card(ui, |ui| {
-                    ui.set_min_size(egui::vec2(width - 26.0, height - 26.0));
-                    ScrollArea::vertical().id_salt("messages").auto_shrink(false).show(ui, |ui| {
-                        ui.spacing_mut().item_spacing.y = 0.0;
-                        for message in &page.items {
-                            let selected = chosen.is_some_and(|chosen| chosen.id == message.id);
-                            if message_line(ui, cx, message, selected).clicked() {
-                                state.message = Some(message.id.clone());
-                            }
-                        }
-                        ui.add_space(space::S);
-                        faint(ui, NEWEST_LAST.with(&[&page.items.len()]));
-                    });
-                });
-            });
-            ui.allocate_ui(egui::vec2(ui.available_width(), height), |ui| {
-                card(ui, |ui| {
-                    ui.set_min_size(egui::vec2(ui.available_width(), height - 26.0));
-                    ScrollArea::vertical().id_salt("message").auto_shrink(false).show(
-                        ui,
-                        |ui| match chosen {
-                            Some(message) => one_message(ui, cx, message),
-                            None => {
-                                faint(ui, t(SELECT_MESSAGE));
-                            }
-                        },
-                    );
-                });
-            });
-        });
-    });
-}
-
-/// A message in two lines: where it came from, and how it begins.
-pub fn message_line(ui: &mut Ui, cx: &Cx<'_>, message: &QueuedMessage, selected: bool) -> egui::Response {
-    let tk = tokens();
-    let (rect, response) =
-        ui.allocate_exact_size(egui::vec2(ui.available_width(), 44.0), egui::Sense::click());
-    let from = if message.exchange.is_empty() { t(DEFAULT_EXCHANGE) } else { &message.exchange };
-    let head = format!("{from} · {}", message.routing_key);
-    let begin: String =
-        message.payload.chars().take(160).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let info = format!("{} {head} {begin}", message.position);
-    response.widget_info(|| {
-        egui::WidgetInfo::selected(egui::accesskit::Role::ListBoxOption, true, selected, &info)
-    });
-    if !ui.is_rect_visible(rect) {
-        return response;
-    }
-    if selected {
-        ui.painter().rect_filled(rect, theme::RADIUS_SMALL, tk.selected);
-    } else if response.hovered() {
-        ui.painter().rect_filled(rect, theme::RADIUS_SMALL, tk.hover);
-    }
-    let painter = ui.painter_at(rect.shrink2(egui::vec2(8.0, 0.0)));
-    let top = egui::pos2(rect.left() + 8.0, rect.top() + 13.0);
-    let bottom = egui::pos2(rect.left() + 8.0, rect.top() + 31.0);
-    painter.text(top, egui::Align2::LEFT_CENTER, head, theme::strong(), tk.text);
-    painter.text(bottom, egui::Align2::LEFT_CENTER, begin, theme::mono(), tk.text_dim);
-    let right = match &message.holder {
-        Some(holder) => format::duration(cx.now().saturating_sub(holder.since) / 1_000 * 1_000),
-        None => format::bytes(message.payload_bytes as f64),
-    };
-    let galley = painter.layout_no_wrap(right, theme::small(), tk.text_faint);
-    let at = egui::pos2(rect.right() - 8.0 - galley.size().x, rect.top() + 6.0);
-    let below = if selected { tk.selected } else { tk.card };
-    painter.rect_filled(egui::Rect::from_min_size(at, galley.size()).expand(3.0), 2.0, below);
-    painter.galley(at, galley, tk.text_faint);
-    response
-}
-
-/// All that is known of a message.
-pub fn one_message(ui: &mut Ui, cx: &Cx<'_>, message: &QueuedMessage) {
-    let tk = tokens();
-    ui.horizontal_wrapped(|ui| {
-        title(ui, &format!("#{}", message.position));
-        if message.redelivered {
-            badge(ui, t(REDELIVERED), tk.warning);
-        }
-        if message.delivery_count > 0 {
-            badge(ui, &format!("×{}", message.delivery_count), tk.warning);
-        }
-    });
-    if let Some(holder) = &message.holder {
-        let who = if holder.consumer_tag.is_empty() { t(FETCHED) } else { &holder.consumer_tag };
-        let held = format::duration(cx.now().saturating_sub(holder.since));
-        dim(ui, HELD_BY.with(&[&who, &held]));
-        if link(ui, &holder.channel_details.connection_name).clicked() {
-            cx.go(Route::Connection { name: holder.channel_details.connection_name.clone() });
-        }
-    }
-    for death in &message.deaths {
-        ui.horizontal_wrapped(|ui| {
-            ui.label(RichText::new(icons::SKULL).font(theme::icon(13.0)).color(tk.warning));
-            dim(ui, DIED.with(&[&death.queue, &death.reason, &death.count]));
-        });
-    }
-    ui.add_space(space::XS);
-    let mut list = vec![
-        (
-            t(EXCHANGE),
-            if message.exchange.is_empty() {
-                t(DEFAULT_EXCHANGE).to_owned()
-            } else {
-                message.exchange.clone()
-            },
-        ),
-        (t(ROUTING_KEY), message.routing_key.clone()),
-    ];
-    if let Some(expires) = message.expires_at {
-        list.push(("expires", format::date(expires)));
-    }
-    facts(ui, "message facts", &list);
-    ui.separator();
-    title(ui, t(PROPERTIES));
-    let mut properties: Vec<(&str, String)> = message
-        .properties
-        .iter()
-        .filter(|(name, _)| *name != "headers")
-        .map(|(name, value)| (name.as_str(), plain(value)))
-        .collect();
-    if let Some(serde_json::Value::Object(headers)) = message.properties.get("headers") {
-        properties.extend(headers.iter().map(|(name, value)| (name.as_str(), plain(value))));
-    }
-    facts(ui, "message properties", &properties);
-    ui.separator();
-    ui.horizontal(|ui| {
-        title(ui, t(PAYLOAD));
-        if message.truncated {
-            let shown = format::bytes(message.payload.len() as f64);
-            faint(ui, CUT.with(&[&shown, &format::bytes(message.payload_bytes as f64)]));
-        } else {
-            faint(ui, format::bytes(message.payload_bytes as f64));
-        }
-        if icon_button(ui, icons::COPY, t(COPY_PAYLOAD)).clicked() {
-            cx.copy(message.payload.clone());
-        }
-    });
-    if message.payload_encoding == "base64" {
-        faint(ui, t(BINARY));
-    }
-    let pretty = serde_json::from_str::<serde_json::Value>(&message.payload)
-        .ok()
-        .filter(|value| value.is_object() || value.is_array())
-        .and_then(|value| serde_json::to_string_pretty(&value).ok());
-    let text = pretty.as_deref().unwrap_or(&message.payload);
-    egui::Frame::new().fill(tk.field).corner_radius(theme::RADIUS_SMALL).inner_margin(8).show(ui, |ui| {
-        ui.set_min_width(ui.available_width());
-        ui.add(
-            egui::Label::new(RichText::new(text).font(theme::mono()).color(tk.text)).selectable(true).wrap(),
-        );
+        let peek = if which == "unacked" { &mut state.unacked } else { &mut state.waiting };
+        peek.take(query.key, answer.version(), page.items.iter().cloned());
+        peek.ui(ui, cx, &queue.vhost, &queue.name);
     });
 }
 

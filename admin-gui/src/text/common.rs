@@ -43,7 +43,7 @@ texts! {
     ACK_RATE = "Ack/s" | "确认/秒";
     PUBLISHED = "Published" | "发布";
     DELIVERED = "Delivered" | "投递";
-    ACKED = "Acknowledged" | "确认";
+    ACKED = "Acked" | "确认";
     PER_SECOND = "{}/s" | "{}/秒";
     ROUTING_KEY = "Routing key" | "路由键";
     PREFETCH = "Prefetch" | "预取";

@@ -164,22 +164,20 @@ impl Chart<'_> {
         let width =
             |text: &str, font| ui.painter().layout_no_wrap(text.to_owned(), font, tokens().text).size().x;
         let gap = ui.spacing().item_spacing.x;
-        let needed: f32 = lines
+        let needed: Vec<f32> = lines
             .iter()
             .zip(&values)
             .map(|(line, value)| {
-                width(line.name, theme::small())
-                    + width(value, theme::strong())
-                    + MARK
-                    + 3.0 * gap
-                    + space::XS
+                let words = width(line.name, theme::small()) + width(value, theme::strong());
+                words + MARK + 3.0 * gap + space::XS
             })
-            .sum();
+            .collect();
+        let of_all: f32 = needed.iter().sum();
         // Beside the title, or below it where there is no room.
-        if width(self.title, theme::strong()) + gap + needed < ui.available_width() {
+        if width(self.title, theme::strong()) + gap + of_all < ui.available_width() {
             ui.horizontal(|ui| {
                 super::title(ui, self.title);
-                ui.add_space((ui.available_width() - needed).max(0.0));
+                ui.add_space((ui.available_width() - of_all).max(0.0));
                 for (line, value) in lines.iter().zip(&values) {
                     legend_entry(ui, line, value);
                 }
@@ -188,7 +186,10 @@ impl Chart<'_> {
             super::title(ui, self.title);
             ui.horizontal_wrapped(|ui| {
                 ui.spacing_mut().interact_size.y = 18.0;
-                for (line, value) in lines.iter().zip(&values) {
+                for ((line, value), needed) in lines.iter().zip(&values).zip(needed) {
+                    if needed > ui.available_size_before_wrap().x {
+                        ui.end_row();
+                    }
                     legend_entry(ui, line, value);
                 }
             });

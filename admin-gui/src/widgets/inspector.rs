@@ -11,6 +11,24 @@ use crate::theme::{self, icons, space, tokens};
 const ROOM_MIN: f32 = 940.0;
 const WIDTH: f32 = 300.0;
 
+/// Draws a card at the right of what comes next, for the one of several things that is looked at.
+pub fn beside(ui: &mut Ui, id: &'static str, contents: impl FnOnce(&mut Ui)) {
+    let width = (ui.available_width() * 0.36).clamp(280.0, 460.0);
+    Panel::right(id).frame(panel_frame()).resizable(false).exact_size(width).show_separator_line(false).show(
+        ui,
+        |ui| {
+            card(ui, |ui| {
+                ui.set_min_size(ui.available_size() - theme::inner(4.0));
+                contents(ui);
+            });
+        },
+    );
+}
+
+fn panel_frame() -> Frame {
+    Frame::new().fill(tokens().window).inner_margin(Margin { left: 14, right: 0, top: 2, bottom: 0 })
+}
+
 /// What it is about.
 pub struct About<'a> {
     pub id: &'a str,
@@ -26,9 +44,8 @@ pub fn inspector(ui: &mut Ui, about: &About<'_>, contents: impl FnOnce(&mut Ui))
     }
     let tk = tokens();
     let mut closed = false;
-    let frame = Frame::new().fill(tk.window).inner_margin(Margin { left: 14, right: 0, top: 2, bottom: 0 });
     Panel::right(about.id.to_owned())
-        .frame(frame)
+        .frame(panel_frame())
         .resizable(false)
         .exact_size(WIDTH)
         .show_separator_line(false)

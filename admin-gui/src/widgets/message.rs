@@ -8,17 +8,20 @@ use eframe::egui::{
 use leveret_admin_model::deaths::{Chapter, Reason, story};
 use leveret_admin_model::payload::{Form, Payload, TreeRow, TreeValue, tree};
 use leveret_admin_model::{Route, format};
-use leveret_protocol::admin::messages::QueuedMessage;
+use leveret_protocol::admin::messages::{Holder, QueuedMessage};
 use serde_json::Value as Json;
 
 use crate::cx::Cx;
 use crate::text::{common::*, t};
 use crate::texts;
 use crate::theme::{self, blend, icons, space, tokens};
-use crate::widgets::{dim, faint, icon_button, link, named, tabs, title};
+use crate::widgets::{badge, dim, faint, icon_button, link, named, tabs, title};
 
 texts! {
     STORY = "What happened" | "经历";
+    REDELIVERED = "redelivered" | "重新投递";
+    RETURNED = "returned {} {time|times}" | "退回 {} 次";
+    EXPIRES = "expires {}" | "{} 过期";
     BODY = "Payload" | "消息体";
     PROPERTIES = "Properties and headers" | "属性与消息头";
     AS_TEXT = "Text" | "文本";
@@ -48,6 +51,9 @@ texts! {
     SENT_ON = "Sent on to" | "转发到";
     HERE = "It lies in" | "当前位于";
     NOW_WAITS = "and waits." | "等待处理。";
+    TAKEN_FROM = "Taken from" | "已取自";
+    TAKEN_BY = "by {}, over" | "，持有者 {}，连接";
+    HELD_FOR = "and not settled for {}." | "，已 {} 未确认。";
 
     REASON_REJECTED = "rejected" | "被拒绝";
     REASON_EXPIRED = "expired" | "已过期";
@@ -62,6 +68,11 @@ pub struct ViewState {
     toggled: HashSet<String>,
     /// Which message was read, and what was in it.
     read: Option<(String, Payload)>,
+}
+
+/// What somebody who holds a message is called.
+pub fn holder_name(holder: &Holder) -> &str {
+    if holder.consumer_tag.is_empty() { "basic.get" } else { &holder.consumer_tag }
 }
 
 /// A short word for why a message died.
@@ -97,7 +108,18 @@ pub fn message(
     queue: &str,
     message: &QueuedMessage,
 ) {
-    title(ui, t(STORY));
+    ui.horizontal_wrapped(|ui| {
+        title(ui, t(STORY));
+        if message.redelivered {
+            badge(ui, t(REDELIVERED), tokens().warning);
+        }
+        if message.delivery_count > 0 {
+            badge(ui, &RETURNED.with(&[&message.delivery_count]), tokens().warning);
+        }
+        if let Some(at) = message.expires_at {
+            badge(ui, &EXPIRES.with(&[&format::date(at)]), tokens().text_dim);
+        }
+    });
     ui.add_space(space::XS);
     tell(ui, cx, vhost, &story(message, queue));
     ui.add_space(space::M);
@@ -117,6 +139,7 @@ pub fn tell(ui: &mut Ui, cx: &Cx<'_>, vhost: &str, story: &[Chapter]) {
             Chapter::Died { reason, .. } => reason_mark(Some(reason)),
             Chapter::SentOn { .. } => (icons::SHUFFLE, tk.series[3]),
             Chapter::Here { .. } => (icons::INBOX, tk.accent),
+            Chapter::Held { .. } => (icons::USERS, tk.warning),
         };
         let top = ui.cursor().min;
         ui.horizontal_top(|ui| {
@@ -189,6 +212,19 @@ fn sentence(ui: &mut Ui, cx: &Cx<'_>, vhost: &str, chapter: &Chapter) {
                 cx.go(Route::queue(vhost, queue));
             }
             ui.label(RichText::new(t(NOW_WAITS)).color(tokens().text_dim));
+        }
+        Chapter::Held { queue, holder } => {
+            ui.label(t(TAKEN_FROM));
+            if link(ui, queue).clicked() {
+                cx.go(Route::queue(vhost, queue));
+            }
+            ui.label(TAKEN_BY.with(&[&holder_name(holder)]));
+            let connection = &holder.channel_details.connection_name;
+            if link(ui, connection).clicked() {
+                cx.go(Route::Connection { name: connection.clone() });
+            }
+            let held = format::duration(cx.now().saturating_sub(holder.since) / 1_000 * 1_000);
+            ui.label(RichText::new(HELD_FOR.with(&[&held])).color(tokens().text_dim));
         }
     }
 }

@@ -21,6 +21,16 @@ pub fn card<R>(ui: &mut Ui, contents: impl FnOnce(&mut Ui) -> R) -> R {
     card_frame().show(ui, contents).inner
 }
 
+/// A card as wide as its column, with its contents at the left: columns would stretch them.
+pub fn column_card(ui: &mut Ui, contents: impl FnOnce(&mut Ui)) {
+    card(ui, |ui| {
+        ui.with_layout(Layout::top_down(Align::Min), |ui| {
+            ui.set_min_width(ui.available_width());
+            contents(ui);
+        });
+    });
+}
+
 pub fn card_frame() -> Frame {
     let t = tokens();
     Frame::new()
@@ -60,7 +70,11 @@ pub fn faint(ui: &mut Ui, text: impl Into<String>) -> Response {
 
 /// An icon with a text, as one button text.
 pub fn with_icon(icon: &str, text: &str) -> String {
-    if text.is_empty() { icon.to_owned() } else { format!("{icon}  {text}") }
+    match (icon, text) {
+        (icon, "") => icon.to_owned(),
+        ("", text) => text.to_owned(),
+        (icon, text) => format!("{icon}  {text}"),
+    }
 }
 
 /// What one wants most on a screen.

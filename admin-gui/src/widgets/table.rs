@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use eframe::egui::{
-    self, Align2, Color32, CursorIcon, Id, Key, Modifiers, Painter, Rect, RichText, ScrollArea, Sense,
-    Stroke, Ui, UiBuilder, Vec2,
+    self, Align2, Color32, CursorIcon, FontId, Id, Key, Modifiers, Painter, Rect, RichText, ScrollArea,
+    Sense, Stroke, Ui, UiBuilder, Vec2,
     accesskit::{Role, SortDirection},
     pos2,
 };
@@ -69,6 +69,8 @@ pub enum Paint<R> {
     Bytes,
     /// A moment: milliseconds since 1970.
     Date,
+    /// How long ago a moment was.
+    Age,
     Custom(fn(&CellPainter<'_>, &R)),
 }
 
@@ -102,23 +104,32 @@ pub struct CellPainter<'a> {
     pub painter: &'a Painter,
     pub rect: Rect,
     pub cx: &'a Cx<'a>,
+    /// There was no room for all of it.
+    is_cut: std::cell::Cell<bool>,
 }
 
 impl CellPainter<'_> {
     /// Text at the left, cut off where the cell ends.
     pub fn text(&self, text: &str, colour: Color32) {
-        let galley = super::elided(self.painter, text, theme::body(), colour, self.rect.width());
-        let at = pos2(self.rect.left(), self.rect.center().y - galley.size().y / 2.0);
-        self.painter.galley(at, galley, colour);
+        self.text_in(self.rect, text, theme::body(), colour);
+    }
+
+    fn text_in(&self, rect: Rect, text: &str, font: FontId, colour: Color32) -> f32 {
+        let galley = super::elided(self.painter, text, font, colour, rect.width());
+        if galley.elided {
+            self.is_cut.set(true);
+        }
+        let width = galley.size().x.min(rect.width());
+        self.painter.galley(pos2(rect.left(), rect.center().y - galley.size().y / 2.0), galley, colour);
+        width
     }
 
     /// A dot in a colour, and a word.
     pub fn dot(&self, colour: Color32, text: &str) {
         let centre = pos2(self.rect.left() + 4.0, self.rect.center().y);
         self.painter.circle_filled(centre, 4.0, colour);
-        let clipped = self.painter.with_clip_rect(self.rect.intersect(self.painter.clip_rect()));
-        let at = pos2(self.rect.left() + 14.0, self.rect.center().y);
-        clipped.text(at, Align2::LEFT_CENTER, text, theme::body(), tokens().text_dim);
+        let beside = self.rect.with_min_x(self.rect.left() + 14.0);
+        self.text_in(beside, text, theme::body(), tokens().text_dim);
     }
 
     /// Short words in boxes, from the left.
@@ -567,12 +578,12 @@ impl<R> Table<'_, R> {
             row_ui.painter().vline(rect.left() + 1.0, rect.y_range(), Stroke::new(2.0, tk.accent));
         }
         let mut x = rect.left();
-        for (at, width) in shown.iter().zip(widths) {
+        for (place, (at, width)) in shown.iter().zip(widths).enumerate() {
             let column = &self.columns[*at];
             let cell = Rect::from_min_size(pos2(x, rect.top()), Vec2::new(*width, ROW));
             x += width;
             let inner = cell.shrink2(Vec2::new(10.0, 0.0));
-            if self.cell(&mut row_ui, cx, column, item, inner, (position, at)) {
+            if self.cell(&mut row_ui, cx, column, item, inner, (row, place)) {
                 answer.opened = Some(position);
             }
         }
@@ -596,17 +607,15 @@ impl<R> Table<'_, R> {
         column: &TableColumn<R>,
         item: &R,
         inner: Rect,
-        (position, at): (usize, &usize),
+        (row, place): (usize, usize),
     ) -> bool {
         let tk = tokens();
         let value = (column.value)(item);
-        let id = ui.scope_id().with((column.key, at));
+        let id = ui.scope_id().with(column.key);
         let is_link = matches!(column.look.paint, Paint::Link);
         let painter = ui.painter().with_clip_rect(inner.expand(3.0).intersect(ui.clip_rect()));
-        let left = |text: &str, font, colour| {
-            let galley = super::elided(&painter, text, font, colour, inner.width());
-            painter.galley(pos2(inner.left(), inner.center().y - galley.size().y / 2.0), galley, colour);
-        };
+        let cell = CellPainter { painter: &painter, rect: inner, cx, is_cut: Default::default() };
+        let left = |text: &str, font, colour| cell.text_in(inner, text, font, colour);
         let right = |text: &str, colour| {
             painter.text(inner.right_center(), Align2::RIGHT_CENTER, text, theme::body(), colour)
         };
@@ -615,7 +624,7 @@ impl<R> Table<'_, R> {
         let mut area = inner;
         match (&column.look.paint, &value) {
             (Paint::Custom(paint), _) => {
-                paint(&CellPainter { painter: &painter, rect: inner, cx }, item);
+                paint(&cell, item);
                 shown = value.to_string();
             }
             (_, Cell::Nothing) => {}
@@ -624,13 +633,7 @@ impl<R> Table<'_, R> {
                 if shown.is_empty() {
                     t(DEFAULT_EXCHANGE).clone_into(&mut shown);
                 }
-                let galley = super::elided(&painter, &shown, theme::body(), tk.accent, inner.width());
-                area = Rect::from_min_size(
-                    inner.min,
-                    Vec2::new(galley.size().x.min(inner.width()), inner.height()),
-                );
-                let at = pos2(inner.left(), inner.center().y - galley.size().y / 2.0);
-                painter.galley(at, galley, tk.accent);
+                area.set_width(left(&shown, theme::body(), tk.accent));
             }
             (Paint::Count, Cell::Number(number)) => {
                 shown = format::count(number.max(0.0) as u64);
@@ -648,6 +651,11 @@ impl<R> Table<'_, R> {
                 shown = format::date(number.max(0.0) as u64);
                 left(&shown, theme::body(), tk.text_dim);
             }
+            (Paint::Age, Cell::Number(number)) => {
+                let age = cx.now().saturating_sub(number.max(0.0) as u64);
+                shown = format::duration(age / 1_000 * 1_000);
+                left(&shown, theme::body(), tk.text_dim);
+            }
             (Paint::Mono, value) => {
                 shown = value.to_string();
                 left(&shown, theme::mono(), tk.text);
@@ -657,22 +665,27 @@ impl<R> Table<'_, R> {
                 left(&shown, theme::body(), tk.text_dim);
             }
         }
-        let sense = if is_link { Sense::click() } else { Sense::hover() };
-        let response = ui.interact(area, id, sense);
-        let role = if is_link { Role::Link } else { Role::Cell };
-        response.widget_info(|| egui::WidgetInfo::labeled(role, true, &shown));
-        ui.ctx().accesskit_node_builder(id, |node| {
-            node.set_row_index(position);
-            node.set_column_index(*at);
+        let mut opened = false;
+        let response = if is_link {
+            let builder = UiBuilder::new().scope_id(id).max_rect(inner);
+            let named = builder.accessibility_role(Role::Cell).accessibility_label(&shown);
+            let mut contents = ui.new_child(named);
+            contents.expand_to_include_rect(inner);
+            opened = link(&contents, &painter, area, &shown);
+            contents.response()
+        } else {
+            let response = ui.interact(inner, id, Sense::hover());
+            response.widget_info(|| egui::WidgetInfo::labeled(Role::Cell, true, &shown));
+            response
+        };
+        ui.ctx().accesskit_node_builder(response.id, |node| {
+            node.set_row_index(row);
+            node.set_column_index(place);
         });
-        if is_link && response.hovered() {
-            painter.hline(area.x_range(), inner.center().y + 8.0, Stroke::new(1.0, tk.accent));
-            ui.ctx().set_cursor_icon(CursorIcon::PointingHand);
+        if cell.is_cut.get() {
+            response.on_hover_text(shown);
         }
-        if is_link && response.has_focus() {
-            painter.rect_stroke(area, 3.0, Stroke::new(1.5, tk.accent), egui::StrokeKind::Outside);
-        }
-        is_link && response.clicked()
+        opened
     }
 
     fn pick(&self, state: &mut TableState, key: String, pick: Pick) {
@@ -818,6 +831,22 @@ fn noun(plural: Text, count: usize) -> String {
         },
         _ => plural,
     }
+}
+
+/// A link in a cell; true when it was clicked. It goes by the name of its cell, `ui`.
+fn link(ui: &Ui, painter: &Painter, area: Rect, name: &str) -> bool {
+    let tk = tokens();
+    let response = ui.interact(area, ui.scope_id().with("link"), Sense::click());
+    response.widget_info(|| egui::WidgetInfo::labeled(Role::Link, true, name));
+    let response = response.labelled_by(ui.unique_id());
+    if response.hovered() {
+        painter.hline(area.x_range(), area.center().y + 8.0, Stroke::new(1.0, tk.accent));
+        ui.ctx().set_cursor_icon(CursorIcon::PointingHand);
+    }
+    if response.has_focus() {
+        painter.rect_stroke(area, 3.0, Stroke::new(1.5, tk.accent), egui::StrokeKind::Outside);
+    }
+    response.clicked()
 }
 
 fn is_number<R>(paint: &Paint<R>) -> bool {

@@ -182,7 +182,7 @@ pub fn messages(unacked: bool) -> MessagePage {
         routing_key: "eu.paid".to_owned(),
         payload: format!("{{\"order\": {position}, \"amount\": 4200}}"),
         payload_encoding: "string".to_owned(),
-        payload_bytes: 30,
+        payload_bytes: 28,
         redelivered: position == 2,
         holder: unacked.then(|| api::messages::Holder {
             consumer_tag: "ctag-0".to_owned(),

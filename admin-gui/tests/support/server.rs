@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use leveret_protocol::admin as api;
+use leveret_protocol::admin::events::EventData;
 use serde::Serialize;
 
 use super::sample;
@@ -51,6 +52,8 @@ struct State {
     /// What is wrong, and with paths that begin how.
     fault: (Fault, String),
     answers: BTreeMap<String, String>,
+    /// What its live feed begins with; it has none while this is empty.
+    told: Vec<String>,
     /// Requests that changed something, and were answered well.
     changes: Vec<String>,
     stopped: bool,
@@ -58,10 +61,14 @@ struct State {
 
 impl Default for State {
     fn default() -> State {
-        let (answers, changes) = Default::default();
-        State { fault: (Fault::None, String::new()), answers, changes, stopped: false }
+        let (answers, told, changes) = Default::default();
+        State { fault: (Fault::None, String::new()), answers, told, changes, stopped: false }
     }
 }
+
+const FEED: &str = "/api/events";
+/// How long the live feed is without a word.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 struct Request {
     method: String,
@@ -109,6 +116,13 @@ impl FakeBroker {
         self.shared.state.lock().expect("no panic").answers.insert(path.to_owned(), body);
     }
 
+    /// Tells this over the live feed, now and to whoever opens it later.
+    pub fn tell(&self, event: &EventData) {
+        let data = serde_json::to_string(event).expect("it can be written");
+        self.shared.state.lock().expect("no panic").told.push(format!("data: {data}\n\n"));
+        self.shared.changed.notify_all();
+    }
+
     /// From now on it does this to requests whose path begins so.
     pub fn fail(&self, fault: Fault, path: &str) {
         self.shared.state.lock().expect("no panic").fault = (fault, path.to_owned());
@@ -141,7 +155,15 @@ fn serve(connection: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         let fault = shared.fault_for(&request.path);
         let mut output = connection;
         match fault {
-            Fault::None => respond(&mut output, shared.answer(&request))?,
+            Fault::None | Fault::Hang => {
+                if fault == Fault::Hang {
+                    shared.until_mended();
+                }
+                if shared.has_feed(&request) {
+                    return shared.feed(output);
+                }
+                respond(&mut output, shared.answer(&request))?;
+            }
             Fault::Status(status) => {
                 respond(
                     &mut output,
@@ -151,10 +173,6 @@ fn serve(connection: &TcpStream, shared: &Shared) -> std::io::Result<()> {
             Fault::Login => {
                 let reason = r#"{"error":"not_authorised","reason":"Login failed"}"#;
                 respond(&mut output, (401, reason.to_owned()))?;
-            }
-            Fault::Hang => {
-                shared.until_mended();
-                respond(&mut output, shared.answer(&request))?;
             }
             Fault::Close => return connection.shutdown(Shutdown::Both),
             Fault::CutBody => {
@@ -212,16 +230,50 @@ fn respond(output: &mut impl Write, (status, body): (u16, String)) -> std::io::R
     )
 }
 
+impl State {
+    fn fault_for(&self, path: &str) -> Fault {
+        if path.starts_with(&self.fault.1) { self.fault.0 } else { Fault::None }
+    }
+}
+
 impl Shared {
     fn fault_for(&self, path: &str) -> Fault {
-        let state = self.state.lock().expect("no panic");
-        if path.starts_with(&state.fault.1) { state.fault.0 } else { Fault::None }
+        self.state.lock().expect("no panic").fault_for(path)
     }
 
     fn until_mended(&self) {
         let state = self.state.lock().expect("no panic");
         let waited = self.changed.wait_while(state, |state| state.fault.0 == Fault::Hang && !state.stopped);
         drop(waited);
+    }
+
+    fn has_feed(&self, request: &Request) -> bool {
+        request.path.starts_with(FEED) && !self.state.lock().expect("no panic").told.is_empty()
+    }
+
+    /// The live feed, until it is to end. While everything is to hang it says nothing.
+    fn feed(&self, mut output: impl Write) -> std::io::Result<()> {
+        write!(output, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")?;
+        let mut sent = 0;
+        loop {
+            let state = self.state.lock().expect("no panic");
+            let nothing_new = |state: &mut State| {
+                let is_quiet = state.told.len() == sent && state.fault_for(FEED) == Fault::None;
+                (is_quiet || state.fault_for(FEED) == Fault::Hang) && !state.stopped
+            };
+            let waited = self.changed.wait_timeout_while(state, SIGN_OF_LIFE, nothing_new);
+            let (state, _) = waited.expect("no panic");
+            let news = match state.fault_for(FEED) {
+                _ if state.stopped => return Ok(()),
+                Fault::Hang => continue,
+                Fault::None if state.told.len() == sent => ": still here\n\n".to_owned(),
+                Fault::None => state.told[sent..].concat(),
+                _ => return Ok(()),
+            };
+            sent = state.told.len();
+            drop(state);
+            output.write_all(news.as_bytes())?;
+        }
     }
 
     fn answer(&self, request: &Request) -> (u16, String) {

@@ -27,6 +27,7 @@ pub struct Events {
     client: Client,
     parser: Parser,
     ready: VecDeque<EventData>,
+    pub(super) silence_max: Duration,
 }
 
 impl Client {
@@ -52,7 +53,13 @@ impl Client {
         if !is_stream {
             return Err(Error::Unreadable { path, reason: "it is no stream of events".to_owned() });
         }
-        Ok(Events { answer, client: self.clone(), parser: Parser::default(), ready: VecDeque::new() })
+        Ok(Events {
+            answer,
+            client: self.clone(),
+            parser: Parser::default(),
+            ready: VecDeque::new(),
+            silence_max: SILENCE_MAX,
+        })
     }
 }
 
@@ -64,8 +71,8 @@ impl Events {
             if let Some(event) = self.ready.pop_front() {
                 return Some(Ok(event));
             }
-            let Ok(chunk) = tokio::time::timeout(SILENCE_MAX, self.answer.chunk()).await else {
-                return Some(Err(Error::Timeout { url: self.client.base.clone(), after: SILENCE_MAX }));
+            let Ok(chunk) = tokio::time::timeout(self.silence_max, self.answer.chunk()).await else {
+                return Some(Err(Error::Timeout { url: self.client.base.clone(), after: self.silence_max }));
             };
             match chunk {
                 Ok(None) => return None,
@@ -143,8 +150,9 @@ fn is_unknown_topic(data: &[u8]) -> bool {
     topic.is_some_and(|topic| Topic::from_name(topic).is_none())
 }
 
-/// The broker says something every 15 seconds, be it that there is nothing to say.
-const SILENCE_MAX: Duration = Duration::from_secs(35);
+/// The broker says something every 3 seconds, be it that there is nothing to say. Two of those may be late or lost; beyond
+/// that what was told is not known to be true any more.
+const SILENCE_MAX: Duration = Duration::from_secs(8);
 
 /// An event beyond this is refused. The broker sends long lists in parts.
 const EVENT_BYTES_MAX: usize = 64 << 20;

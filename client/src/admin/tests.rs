@@ -157,6 +157,29 @@ async fn the_live_feed_is_read_until_it_ends() {
     assert!(asked[0].starts_with(path), "{}", asked[0]);
 }
 
+#[tokio::test]
+async fn a_live_feed_that_falls_silent_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let client = Client::builder(&url).build().expect("a client");
+    let query = EventQuery::default();
+    let (opened, accepted) = tokio::join!(client.events(&query), async {
+        let (mut socket, _) = listener.accept().await.expect("a connection");
+        let request = socket.read(&mut [0; 4096]).await.expect("reads");
+        assert!(request > 0, "somebody asks");
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+        let told = "data: {\"topic\":\"topology\",\"generation\":1}\n\n: still here\n\n";
+        socket.write_all(format!("{head}{told}").as_bytes()).await.expect("writes");
+        socket
+    });
+    let mut events = opened.expect("opened");
+    events.silence_max = Duration::from_millis(20);
+    assert_eq!(events.next().await, Some(Ok(EventData::Topology { generation: 1 })));
+    let silence = events.next().await;
+    assert!(matches!(&silence, Some(Err(Error::Timeout { after, .. })) if *after == events.silence_max));
+    drop(accepted);
+}
+
 #[test]
 fn authorities_have_to_be_certificates() {
     let error = Client::builder("https://h").authorities("not PEM").build().expect_err("no certificate");

@@ -30,6 +30,7 @@ use crate::shell::panes::{Pane, door};
 use crate::text::{common::*, t};
 use crate::texts;
 use crate::theme::{self, blend, icons, space, tokens};
+use crate::widgets::inspector::beside;
 use crate::widgets::message::{ViewState, message, reason_mark, reason_word};
 use crate::widgets::table::{CellPainter, Paint, Table, TableColumn, TableState, column};
 use crate::widgets::{button, danger_button, faint, form, head, icon_button, icon_button_if, panel, primary};
@@ -543,37 +544,25 @@ impl State {
     }
 
     fn inspector(&mut self, ui: &mut Ui, cx: &Cx<'_>, vhost: &str, queue: &str, one: &QueuedMessage) {
-        let tk = tokens();
-        let frame =
-            Frame::new().fill(tk.window).inner_margin(Margin { left: 14, right: 0, top: 2, bottom: 0 });
-        let width = (ui.available_width() * 0.36).clamp(280.0, 460.0);
-        Panel::right("dead-message")
-            .frame(frame)
-            .resizable(false)
-            .exact_size(width)
-            .show_separator_line(false)
-            .show(ui, |ui| {
-                crate::widgets::card(ui, |ui| {
-                    ui.set_min_size(ui.available_size() - Vec2::splat(4.0));
-                    ui.horizontal(|ui| {
-                        let may = cx.may_write();
-                        let edit = button(ui, may, icons::PENCIL, t(EDIT_RESEND));
-                        door(ui.ctx(), Pane::Inspector, edit.id);
-                        if edit.clicked() {
-                            self.editor = Some(Editor::new(Draft::of(one, vhost)));
-                        }
-                        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-                            if icon_button(ui, icons::INBOX, t(OPEN_QUEUE)).clicked() {
-                                cx.go(Route::queue(vhost, queue));
-                            }
-                        });
-                    });
-                    ui.add_space(space::S);
-                    ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
-                        message(ui, cx, &mut self.view, vhost, queue, one);
-                    });
+        beside(ui, "dead-message", |ui| {
+            ui.horizontal(|ui| {
+                let may = cx.may_write();
+                let edit = button(ui, may, icons::PENCIL, t(EDIT_RESEND));
+                door(ui.ctx(), Pane::Inspector, edit.id);
+                if edit.clicked() {
+                    self.editor = Some(Editor::new(Draft::of(one, vhost)));
+                }
+                ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+                    if icon_button(ui, icons::INBOX, t(OPEN_QUEUE)).clicked() {
+                        cx.go(Route::queue(vhost, queue));
+                    }
                 });
             });
+            ui.add_space(space::S);
+            ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+                message(ui, cx, &mut self.view, vhost, queue, one);
+            });
+        });
     }
 }
 

@@ -196,13 +196,18 @@ fn ends(ui: &mut Ui, graph: &Graph, at: usize, from: bool, does: &mut Option<Doe
             TopologyLink::DeadLetter | TopologyLink::AlternateExchange => {
                 Some(t(paint::link_name(edge.link)).to_owned())
             }
-            _ if !keys.is_empty() => Some(keys.join("  ")),
+            _ if !keys.is_empty() => {
+                let others = edge.bindings.saturating_sub(edge.keys.len() as u64);
+                let others = (others > 0).then(|| AND_OTHERS.with(&[&others]));
+                Some(keys.into_iter().chain(others.as_deref()).collect::<Vec<_>>().join("  "))
+            }
             _ => None,
         };
         if let Some(what) = what {
-            ui.horizontal(|ui| {
+            ui.horizontal_top(|ui| {
                 ui.add_space(19.0);
-                ui.label(RichText::new(what).font(theme::small()).color(tokens().text_faint));
+                let what = RichText::new(what).font(theme::small()).color(tokens().text_faint);
+                ui.add(eframe::egui::Label::new(what).wrap());
             });
         }
     }

@@ -8,7 +8,7 @@ mod inspector;
 mod paint;
 mod rows;
 
-use eframe::egui::{Align, Layout, Ui};
+use eframe::egui::Ui;
 use leveret_admin_model::flow::graph::View;
 use leveret_admin_model::flow::layout::{Memory, layout};
 use leveret_admin_model::flow::{self, Graph, lists};
@@ -233,7 +233,14 @@ impl State {
     fn tools(&mut self, ui: &mut Ui, cx: &Cx<'_>, vhost: &str) {
         let about = if cx.state.vhost.is_none() { String::new() } else { vhost.to_owned() };
         head(ui, t(MESSAGE_FLOW), &about, |ui| {
+            for (as_table, icon, name) in [(true, icons::TABLE, TABLE), (false, icons::WAYPOINTS, DRAWING)] {
+                let text = crate::widgets::with_icon(icon, t(name));
+                if named(ui.selectable_label(self.as_table == as_table, text), t(name)).clicked() {
+                    self.as_table = as_table;
+                }
+            }
             if !self.as_table {
+                ui.add_space(space::S);
                 self.buttons(ui, cx);
             }
         });
@@ -289,16 +296,6 @@ impl State {
                 let text = SHOW_IDLE.with(&[&self.graph.idle]);
                 named(ui.checkbox(&mut self.view.idle, &text), &text);
             }
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                for (as_table, icon, name) in
-                    [(true, icons::TABLE, TABLE), (false, icons::WAYPOINTS, DRAWING)]
-                {
-                    let text = crate::widgets::with_icon(icon, t(name));
-                    if named(ui.selectable_label(self.as_table == as_table, text), t(name)).clicked() {
-                        self.as_table = as_table;
-                    }
-                }
-            });
         });
         ui.add_space(space::XS);
     }

@@ -49,7 +49,7 @@ static COLUMNS: [TableColumn<Row>; 8] = [
     column(
         "how",
         HOW,
-        190.0,
+        210.0,
         Paint::Custom(|cell, row: &Row| cell.dot(paint::link_colour(row.link), row.how)),
         |row| Cell::text(row.how),
     ),

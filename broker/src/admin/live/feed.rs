@@ -76,10 +76,14 @@ impl Feed {
                     Err(()) => return,
                 }
             }
+            let due = began + self.request.every - SLACK;
             let wait = async {
-                sleep_until(began + self.request.every - SLACK).await;
                 loop {
-                    let ticked = timeout_at(spoke + SILENCE, ticks.changed()).await.is_ok();
+                    let tick = async {
+                        sleep_until(due).await;
+                        ticks.changed().await
+                    };
+                    let ticked = timeout_at(spoke + SILENCE, tick).await.is_ok();
                     if spoke.elapsed() >= SILENCE {
                         spoke = Instant::now();
                         if parts.send(Bytes::from_static(STILL_HERE)).await.is_err() {
@@ -339,10 +343,10 @@ impl hyper::body::Body for FeedBody {
 
 /// Sent at once, so that who asks knows that somebody answers; and when to come back after an interruption.
 const GREETING: &[u8] = b": the live feed\nretry: 1000\n\n";
-/// Sent when there is nothing else to say, so that a dead connection is noticed at both ends.
+/// Sent when there is nothing else to say, so that a dead connection or a broker that hangs is noticed.
 const STILL_HERE: &[u8] = b": still here\n\n";
 /// How long there may be nothing to say.
-const SILENCE: Duration = Duration::from_secs(15);
+const SILENCE: Duration = Duration::from_secs(3);
 /// How long the first sample may take.
 const FIRST_SAMPLE: Duration = Duration::from_secs(2);
 /// A reader who wants every sample is to be ready before the next.
