@@ -174,7 +174,10 @@ impl ConnectionHost {
         }
         let mut room = bytes_max;
         std::iter::from_fn(move || {
-            let delivery = self.waiting.pop_front_if(|_| room > 0)?;
+            if room == 0 {
+                return None;
+            }
+            let delivery = self.waiting.pop_front()?;
             let bytes = delivery_bytes(&delivery);
             room = room.saturating_sub(bytes);
             self.owed += bytes;
