@@ -41,7 +41,6 @@ pub struct App {
     screens: Screens,
     /// None in tests, where the state is filled by hand.
     net: Option<Net>,
-    file: Option<PathBuf>,
     picture: Option<Picture>,
     dressed: Option<(Look, bool, f32)>,
     /// The time, when it does not pass by itself.
@@ -84,6 +83,7 @@ impl App {
         ctx.set_fonts(theme::fonts::definitions());
         let now = unix_now();
         let mut state = State::new(start.settings, Route::Connect, now);
+        state.settings_file = start.file;
         if let Some(mistake) = start.mistake {
             state.notify(
                 Notice::new(Severity::Warning, crate::screens::settings::UNREADABLE.get()).detail(mistake),
@@ -110,7 +110,6 @@ impl App {
             shell: Shell::default(),
             screens: Screens::default(),
             net: None,
-            file: start.file,
             picture,
             dressed: None,
             clock: None,
@@ -190,7 +189,7 @@ impl App {
                 }
                 Some(Effect::Choose) if self.net.is_some() => self.choose(ctx),
                 Some(Effect::Save(settings)) => {
-                    let saved = self.file.as_ref().map(|file| files::save(file, &settings));
+                    let saved = self.state.settings_file.as_ref().map(|file| files::save(file, &settings));
                     if let Some(Err(error)) = saved {
                         let notice =
                             Notice::new(Severity::Warning, crate::screens::settings::UNWRITABLE.get());

@@ -2,6 +2,7 @@
 //! found, [`State::apply`] what somebody wants.
 
 use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
 
 use leveret_protocol::admin as api;
 use leveret_protocol::admin::events::Topic;
@@ -117,6 +118,8 @@ pub struct State {
     pub store: Store,
     pub history: History,
     pub settings: Settings,
+    /// The file that they are written to.
+    pub settings_file: Option<PathBuf>,
     pub link: Link,
     /// How news comes, while the broker is connected.
     pub feed: Feed,
@@ -185,6 +188,7 @@ impl State {
             store: Store::default(),
             history: History::new(start),
             settings,
+            settings_file: None,
             link: Link::None,
             feed: Feed::None,
             polled_every: 0,

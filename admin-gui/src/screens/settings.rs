@@ -7,7 +7,7 @@ use leveret_admin_model::settings::{Language, Look};
 use crate::cx::Cx;
 use crate::text::{common::*, t};
 use crate::texts;
-use crate::theme::space;
+use crate::theme::{space, tokens};
 use crate::widgets::{card, faint, form, head, title};
 
 texts! {
@@ -51,6 +51,8 @@ pub fn ui(ui: &mut Ui, cx: &Cx<'_>) {
                 form::choice(ui, t(LANGUAGE), &mut settings.language, &languages);
             });
             form::row(ui, t(SIZE), |ui| {
+                // What it slides on is as dark as a card otherwise.
+                ui.visuals_mut().widgets.inactive.bg_fill = tokens().border_strong;
                 ui.add(
                     Slider::new(&mut settings.zoom, 0.7..=2.5)
                         .step_by(0.05)
@@ -60,7 +62,7 @@ pub fn ui(ui: &mut Ui, cx: &Cx<'_>) {
             form::row(ui, "", |ui| ui.checkbox(&mut settings.reduce_motion, t(MOTION)));
         });
         ui.add_space(space::S);
-        if let Some(file) = crate::files::settings_file() {
+        if let Some(file) = &cx.state.settings_file {
             faint(ui, WHERE.with(&[&file.display()]));
         }
     });
