@@ -158,9 +158,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Fills the session's output with waiting deliveries. A little at a time: it goes to the socket while it is in the
     /// processor's cache, and in a buffer that need not grow.
     fn take_deliveries(&mut self) {
-        let room = OUTPUT_MAX.saturating_sub(self.session.pending_output());
-        if room > 0 {
-            self.session.deliver(self.host.next_deliveries(room));
+        loop {
+            let room = OUTPUT_MAX.saturating_sub(self.session.pending_output());
+            let mut taken = false;
+            self.session.deliver(self.host.next_deliveries(room).inspect(|_| taken = true));
+            if !taken {
+                break;
+            }
+        }
+        // Those of a channel that is gone become no output, whose writing would count them as done.
+        if self.session.pending_output() == 0 {
+            self.host.deliveries_written();
         }
     }
 
