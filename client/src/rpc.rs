@@ -178,13 +178,12 @@ async fn take_replies(mut consumer: Consumer, calls: Arc<Calls>) {
                 Some(Ok(delivery)) => calls.answer(delivery),
                 Some(Err(error)) => {
                     warn!(%error, "the reply queue is gone");
-                    return calls.fail(None);
+                    return calls.fail(|| None);
                 }
-                None => return calls.fail(None),
+                None => return calls.fail(|| None),
             },
             changed = subscription.changed() => {
-                let epoch = subscription.borrow_and_update().as_ref().map(|current| current.epoch);
-                calls.fail(epoch);
+                calls.fail(|| subscription.borrow_and_update().as_ref().map(|current| current.epoch));
                 if changed.is_err() {
                     return;
                 }
@@ -209,10 +208,12 @@ impl Calls {
         let _ = waiting.reply.send(reply);
     }
 
-    /// Fails all calls whose replies cannot come any more: all but those of epoch `alive`.
-    fn fail(&self, alive: Option<u64>) {
+    /// Fails all calls whose replies cannot come any more: all but those of the epoch that is alive. It is asked for
+    /// under the lock, so that no call of the next epoch comes in between and fails with those of the last.
+    fn fail(&self, alive: impl FnOnce() -> Option<u64>) {
         let interrupted: Vec<Waiting> = {
             let mut waiting = self.lock();
+            let alive = alive();
             waiting.extract_if(|_, call| Some(call.epoch) != alive).map(|(_, call)| call).collect()
         };
         for call in interrupted {
@@ -394,10 +395,10 @@ mod tests {
         let calls = calls();
         let mut old = wait(&calls, "a", 1);
         let mut new = wait(&calls, "b", 2);
-        calls.fail(Some(2));
+        calls.fail(|| Some(2));
         assert!(matches!(old.try_recv(), Ok(Err(Error::Interrupted))));
         assert!(new.try_recv().is_err(), "still waiting");
-        calls.fail(None);
+        calls.fail(|| None);
         assert!(matches!(new.try_recv(), Ok(Err(Error::Interrupted))));
     }
 

@@ -13,7 +13,7 @@ use leveret_client::{
     Queue, RpcClient, RpcServer, Topology,
 };
 use leveret_tests::{Proxy, TestBroker};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// The broker of one test.
 struct Broker {
@@ -311,11 +311,19 @@ async fn calls_are_answered_fail_and_time_out() {
     let (serving, calling) = (connect(&broker.uri()).await, connect(&proxy.uri()).await);
     let name = unique("rpc");
     serving.declare(&queue(&name)).await.expect("declared");
-    let server = RpcServer::start(&serving, &name, 8, |request| async move {
-        match &request.body[..] {
-            b"silence" => std::future::pending().await,
-            b"fail" => Err("cannot do that"),
-            body => Ok(format!("{}!", String::from_utf8_lossy(body))),
+    let (silent, mut silences) = mpsc::unbounded_channel();
+    let server = RpcServer::start(&serving, &name, 8, move |request| {
+        let silent = silent.clone();
+        async move {
+            match &request.body[..] {
+                b"never" => std::future::pending().await,
+                b"silence" => {
+                    silent.send(()).expect("the test goes on");
+                    std::future::pending().await
+                }
+                b"fail" => Err("cannot do that"),
+                body => Ok(format!("{}!", String::from_utf8_lossy(body))),
+            }
         }
     })
     .await
@@ -335,15 +343,14 @@ async fn calls_are_answered_fail_and_time_out() {
         client.call(Message::to_queue(unique("nobody"), "x"), long).await.expect_err("no such queue");
     assert!(matches!(nobody, Error::Unroutable(_)), "{nobody}");
     let short = Duration::from_millis(200);
-    let late = client.call(Message::to_queue(&name, "silence"), short).await.expect_err("no answer");
+    let late = client.call(Message::to_queue(&name, "never"), short).await.expect_err("no answer");
     assert!(matches!(late, Error::Timeout(_)), "{late}");
 
     let waiting = {
         let (client, name) = (client.clone(), name.clone());
         tokio::spawn(async move { client.call(Message::to_queue(name, "silence"), long).await })
     };
-    // The call is under way once another one after it was answered.
-    client.call(Message::to_queue(&name, "after"), long).await.expect("answered");
+    within(silences.recv()).await.expect("the handler has the waiting call");
     proxy.cut();
     let interrupted = within(waiting).await.expect("no panic").expect_err("the connection is gone");
     assert!(matches!(interrupted, Error::Interrupted), "{interrupted}");
