@@ -49,16 +49,7 @@ fn consumers_that_come_and_go_use_up_nothing_of_what_their_connection_may_have_w
     client.declare_queue("q", false).expect("declares");
     let message = Content { properties: vec![0, 0], body: vec![b'x'; 64 * 1024] };
     let mut come_and_go = Vec::new();
-    let consume = Method::BasicConsume {
-        queue: "q",
-        consumer_tag: "c",
-        no_local: false,
-        no_ack: true,
-        exclusive: false,
-        no_wait: true,
-        arguments: RawTable::empty(),
-    };
-    consume.encode(1, &mut come_and_go);
+    consume("q", true).encode(1, &mut come_and_go);
     Method::BasicCancel { consumer_tag: "c", no_wait: true }.encode(1, &mut come_and_go);
     // Together they come to several times of what a connection may have waiting.
     for _ in 0..100 {
@@ -67,5 +58,47 @@ fn consumers_that_come_and_go_use_up_nothing_of_what_their_connection_may_have_w
         client.write(&come_and_go).expect("writes");
         client.expect(1, |method| matches!(method, Method::BasicDeliver { .. })).expect("a delivery");
         client.content().expect("its content");
+    }
+}
+
+#[test]
+fn what_waits_for_a_channel_that_closes_holds_up_no_other_channel() {
+    let broker = TestBroker::start();
+    let mut client = RawClient::open(broker.amqp()).expect("connects");
+    client.declare_queue("long", false).expect("declares");
+    client.declare_queue("short", false).expect("declares");
+    let message = Content { properties: vec![0, 0], body: vec![b'x'; 64 * 1024] };
+    // Together several times of what is written at once.
+    const MESSAGES: u32 = 8;
+    for _ in 0..MESSAGES {
+        client.publish("", "long", &message).expect("publishes");
+    }
+    client.consume("short", 0, true).expect("consumes");
+    let mut consume_and_close = Vec::new();
+    consume("long", false).encode(2, &mut consume_and_close);
+    let close = Method::ChannelClose { reply_code: 200, reply_text: "", class_id: 0, method_id: 0 };
+    close.encode(2, &mut consume_and_close);
+    // They also come to several times of what a connection may have waiting.
+    for _ in 0..20 {
+        assert_eq!(client.declare_queue("long", false).expect("counts"), MESSAGES);
+        client.open_channel(2).expect("opens");
+        client.write(&consume_and_close).expect("writes");
+        client.publish("", "short", &message).expect("publishes");
+        client.expect(2, |method| matches!(method, Method::ChannelCloseOk {})).expect("closed");
+        client.expect(1, |method| matches!(method, Method::BasicDeliver { .. })).expect("a delivery");
+        client.content().expect("its content");
+    }
+}
+
+/// One that asks for no answer.
+fn consume(queue: &str, no_ack: bool) -> Method<'_> {
+    Method::BasicConsume {
+        queue,
+        consumer_tag: "c",
+        no_local: false,
+        no_ack,
+        exclusive: false,
+        no_wait: true,
+        arguments: RawTable::empty(),
     }
 }
