@@ -149,9 +149,25 @@ impl Route {
         self
     }
 
-    /// Says that the answer is a stream of events, each with this as its data.
-    pub fn streams<T: JsonSchema>(self) -> Route {
-        self.gives::<T>().gives_text("text/event-stream")
+    /// Says that the answer is a stream of events, each with this, written as JSON, as its data. The schema is that of
+    /// one event, as OpenAPI describes server-sent events.
+    pub fn streams<T: JsonSchema>(mut self) -> Route {
+        self.gives = Some(|generator| {
+            let data = generator.subschema_for::<T>();
+            json_schema!({
+                "type": "object",
+                "properties": {
+                    "event": {"type": "string"},
+                    "data": {
+                        "type": "string",
+                        "contentMediaType": "application/json",
+                        "contentSchema": data,
+                    },
+                },
+                "required": ["event", "data"],
+            })
+        });
+        self.gives_text("text/event-stream")
     }
 
     /// Says that the request may be done with nothing to answer.
