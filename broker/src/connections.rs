@@ -44,6 +44,8 @@ pub struct ConnectionInfo {
     pub traffic: Traffic,
     /// It publishes and has to wait for an alarm to be over.
     pub blocked: bool,
+    /// Had to wait for consumers to catch up lately.
+    pub held_up: bool,
     /// It published at least once.
     pub publishes: bool,
     /// Messages published.
@@ -100,6 +102,7 @@ impl Connections {
             channels: Vec::new(),
             traffic: Traffic::default(),
             blocked: false,
+            held_up: false,
             publishes: false,
             published: 0,
             published_to: Vec::new(),

@@ -84,6 +84,10 @@ pub struct ConnectionHost {
     awaited: Ticket,
     /// Published since the last flush: all, and those in confirm mode.
     published: (u64, u64),
+    /// A queue that was published to and whose consumers may have to catch up first.
+    congested: Option<Arc<QueueCell>>,
+    /// The connection had to wait for consumers since it was last shown.
+    was_held_up: bool,
     /// The login that is being checked.
     login: Option<AbortHandle>,
     /// True when whoever acts through this writes down what was changed.
@@ -139,6 +143,8 @@ impl ConnectionHost {
             owed: 0,
             awaited: Ticket(0),
             published: (0, 0),
+            congested: None,
+            was_held_up: false,
             login: None,
             is_audited_elsewhere: false,
         }
@@ -201,6 +207,22 @@ impl ConnectionHost {
         self.broker.alarms().reason()
     }
 
+    /// Until when this connection has to wait for the consumers of a queue it published to, by the monotonic clock; it is
+    /// woken when it may go on sooner. `None` when it need not wait.
+    pub fn held_up_until(&mut self, now_ms: u64) -> Option<u64> {
+        let until_ms = self.congested.as_ref()?.hold_up(&self.outbox, now_ms);
+        match until_ms {
+            Some(_) => self.was_held_up = true,
+            None => self.congested = None,
+        }
+        until_ms
+    }
+
+    /// True when [`ConnectionHost::held_up_until`] may have something to say.
+    pub fn may_be_held_up(&self) -> bool {
+        self.congested.is_some()
+    }
+
     /// Counts bytes on the wire.
     pub fn note_traffic(&self, read: u64, written: u64) {
         let metrics = self.metrics();
@@ -252,7 +274,11 @@ impl ConnectionHost {
     /// Shows the connection as it is now to the admin API, and adds up what it published where.
     pub fn show(&mut self, change: impl FnOnce(&mut ConnectionInfo)) {
         self.add_flows();
-        self.broker.connections().update(self.id, change);
+        let was_held_up = std::mem::take(&mut self.was_held_up);
+        self.broker.connections().update(self.id, |info| {
+            info.held_up = was_held_up;
+            change(info);
+        });
     }
 
     /// Adds up what was published since the last time, see [`crate::flows`].
@@ -682,7 +708,7 @@ impl Host for ConnectionHost {
             self.metrics().published.fetch_add(published, Ordering::Relaxed);
             self.metrics().published_confirm.fetch_add(in_confirm_mode, Ordering::Relaxed);
         }
-        let messages = self.groups.flush(receipts);
+        let messages = self.groups.flush(receipts, &mut self.congested);
         for (exchange, messages) in self.held.drain(..) {
             receipts.after = receipts.after.max(exchange.hold(messages.into_iter()));
         }
@@ -858,13 +884,16 @@ impl Groups {
         at
     }
 
-    /// Hands every queue its messages; returns how many there were.
-    fn flush(&mut self, receipts: &mut Receipts) -> u64 {
+    /// Hands every queue its messages; returns how many there were. Notes a queue that is congested by them.
+    fn flush(&mut self, receipts: &mut Receipts, congested: &mut Option<Arc<QueueCell>>) -> u64 {
         let mut messages = 0;
         for group in &mut self.groups[..self.used] {
             messages += group.batch.len() as u64;
             let ticket = group.cell.publish(&mut group.batch, &mut receipts.rejected);
             receipts.after = receipts.after.max(ticket);
+            if group.cell.is_congested() && congested.is_none() {
+                *congested = Some(group.cell.clone());
+            }
             if group.batch.capacity() > BATCH_CAPACITY_MAX {
                 group.batch = Vec::new();
             }

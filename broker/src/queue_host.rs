@@ -5,6 +5,7 @@
 //! submitters could reorder a consumer's messages.
 
 mod browse;
+mod congestion;
 mod pending;
 
 use std::ops::Range;
@@ -35,6 +36,7 @@ use crate::store::{
 };
 
 pub use browse::{Holder, Look, Place, Seen, StoreFailed};
+use congestion::Congestion;
 use pending::{PendingBuffer, PendingMessage};
 
 /// A message on its way into a queue, with what its publisher needs to know about it.
@@ -59,6 +61,8 @@ pub struct QueueCell {
     /// When the queue's own record is durable, as a [`Ticket`].
     created_at: AtomicU64,
     single_active: bool,
+    /// Publishers wait for its consumers. Changes under the lock of `state`.
+    congested: AtomicBool,
 }
 
 /// What a queue is set up to do, by its machine and around it.
@@ -121,6 +125,7 @@ struct State {
     had_consumers: bool,
     /// What this queue last added to the shared count of resident bytes.
     resident_reported: usize,
+    congestion: Congestion,
     /// Messages that died and have to be sent on once the lock is released.
     dead: Vec<Dead>,
     /// The moment that the queue is noted with in [`Shared::deadlines`], 0 when it is not.
@@ -264,6 +269,7 @@ impl QueueCell {
             marks: Vec::new(),
             had_consumers: false,
             resident_reported: 0,
+            congestion: Congestion::default(),
             dead: Vec::new(),
             scheduled_ms: 0,
             used_ms: clock::now_ms(),
@@ -284,6 +290,7 @@ impl QueueCell {
             deleted: AtomicBool::new(false),
             created_at: AtomicU64::new(0),
             single_active,
+            congested: AtomicBool::new(false),
         })
     }
 
@@ -591,9 +598,11 @@ impl QueueCell {
         self.shared.resident_bytes.fetch_sub(resident, Ordering::Relaxed);
         state.pending.clear(&self.shared.store);
         let links = std::mem::take(&mut state.links);
+        let held_up = self.release(&mut state);
         // Frees what the queue held in memory; deliveries that arrive for it later find nothing to settle.
         state.machine = Machine::new(Config::default());
         drop(state);
+        held_up.iter().for_each(|outbox| outbox.wake());
         for link in links.into_iter().flatten() {
             link.link.outbox.notice(Notice::ConsumerCancelled(link.key));
         }
@@ -749,7 +758,8 @@ impl QueueCell {
         let mut state = self.state.lock();
         let result = apply(&mut state, meta, self);
         state.flush_links(&mut wakes);
-        state.report_resident(&self.shared);
+        let resident = state.report_resident(&self.shared);
+        self.note_backlog(&mut state, resident, &mut wakes);
         let aftermath = Aftermath {
             ticket: self.register(&mut state),
             wakes,
@@ -1033,7 +1043,8 @@ impl State {
         }
     }
 
-    fn report_resident(&mut self, shared: &Shared) {
+    /// Adds what this queue holds in memory to the shared count, and returns it.
+    fn report_resident(&mut self, shared: &Shared) -> usize {
         let now = self.machine.resident_bytes();
         if now.abs_diff(self.resident_reported) >= RESIDENT_REPORT_STEP
             || (now == 0 && self.resident_reported != 0)
@@ -1045,6 +1056,7 @@ impl State {
                 shared.resident_bytes.fetch_sub(before - now, Ordering::Relaxed);
             }
         }
+        now
     }
 }
 

@@ -788,6 +788,7 @@ fn view_connection(broker: &Broker, info: &ConnectionInfo) -> Connection {
     let state = match (info.blocked, info.vhost.as_str()) {
         (true, _) => "blocked",
         (false, "") => "starting",
+        (false, _) if info.held_up => "flow",
         (false, _) => "running",
     };
     Connection {

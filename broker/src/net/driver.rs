@@ -225,7 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// True when something was read.
     fn poll_read(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
-        if self.input_ended || !self.may_read() {
+        if self.input_ended || !self.may_read(context) {
             return Ok(false);
         }
         let read = if self.carry.len() <= CARRY_COPIED_MAX {
@@ -288,9 +288,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// Publishers wait while memory or disk is short, while the store is behind, and while they do not read what is
-    /// sent to them. Consumers go on.
-    fn may_read(&mut self) -> bool {
+    /// Publishers wait while memory or disk is short, while the store is behind, while the consumers of a queue catch
+    /// up, and while they do not read what is sent to them. Consumers go on.
+    fn may_read(&mut self, context: &mut Context<'_>) -> bool {
         if self.session.pending_output() > OUTPUT_UNREAD_MAX || self.carry.len() > CARRY_MAX {
             return false;
         }
@@ -305,6 +305,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             let next = Ticket(store.durable().0 + 1);
             self.host.wake_when_durable(next);
             return false;
+        }
+        !self.host.may_be_held_up() || !self.poll_held_up(context)
+    }
+
+    /// True while the consumers of a queue have to catch up before more is published.
+    fn poll_held_up(&mut self, context: &mut Context<'_>) -> bool {
+        let now_ms = clock::monotonic_ms();
+        let Some(until_ms) = self.host.held_up_until(now_ms) else { return false };
+        if self.poll_sleep(until_ms, now_ms, context) {
+            context.waker().wake_by_ref();
         }
         true
     }
