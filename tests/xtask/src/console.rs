@@ -13,7 +13,8 @@ pub fn console(arguments: &[String]) -> Result<()> {
     steps.step("system packages", || packages::ensure(Purpose::Console))?;
     steps.step("build the console (the first time takes minutes)", || {
         let mut command = crate::cargo("build");
-        command.args(["--release", "--package", "leveret-admin", "--bin", "leveret-admin"]);
+        // The whole workspace is named, so that features are those of the tests and nothing is built twice.
+        command.args(["--release", "--workspace", "--bin", "leveret-admin"]);
         execute(&mut command)
     })?;
     let console = crate::release_folder()?.join("leveret-admin");

@@ -15,13 +15,11 @@ pub fn screenshots(arguments: &[String]) -> Result<()> {
         packages::ensure(Purpose::Console)
     })?;
     steps.step("build the broker, the console and what makes the load", || {
-        let packages = ["leveret-broker", "leveret-client", "leveret-admin"];
-        let mut programs = crate::cargo("build");
-        programs.args(["--release", "--bins"]);
-        programs.args(packages.iter().flat_map(|name| ["--package", name]));
-        execute(&mut programs)?;
-        let mut example = crate::cargo("build");
-        execute(example.args(["--release", "--package", "leveret-client", "--example", "log_pipeline"]))
+        let mut command = crate::cargo("build");
+        // The whole workspace is named, so that features are those of the tests and nothing is built twice.
+        command.args(["--release", "--workspace", "--example", "log_pipeline"]);
+        command.args(["leveret", "leveretctl", "leveret-admin"].iter().flat_map(|name| ["--bin", name]));
+        execute(&mut command)
     })?;
     steps.step("take the pictures (a broker has to work for some minutes)", || {
         let mut script = Command::new("python3");
