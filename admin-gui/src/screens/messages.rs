@@ -247,7 +247,7 @@ impl Editor {
         }
         ui.add_space(space::S);
         ui.horizontal(|ui| {
-            let can = cx.may_write() && self.draft.can_be_sent();
+            let can = cx.may_write() && self.draft.can_be_sent() && !self.is_sending(cx);
             let by_key = form::is_submitted(ui);
             if primary(ui, can, icons::SEND, t(SEND)).clicked() || (can && by_key) {
                 let key = format!("publish {}", cx.now());
@@ -256,6 +256,11 @@ impl Editor {
             }
             self.outcome(ui, cx);
         });
+    }
+
+    /// Whoever presses again meanwhile would publish twice.
+    fn is_sending(&self, cx: &Cx<'_>) -> bool {
+        self.sent.as_deref().is_some_and(|key| cx.state.store.peek::<Published>(key).is_pending())
     }
 
     fn outcome(&self, ui: &mut Ui, cx: &Cx<'_>) {
@@ -270,7 +275,7 @@ impl Editor {
                 (icons::TRIANGLE_ALERT, tk.warning, t(NOT_ROUTED).to_owned())
             }
             (None, Some(Problem { detail, .. })) => (icons::CIRCLE_X, tk.danger, NOT_SENT.with(&[detail])),
-            (None, None) => (icons::LOADER_CIRCLE, tk.text_faint, t(LOADING).to_owned()),
+            (None, None) => (icons::LOADER_CIRCLE, tk.text_faint, t(SENDING).to_owned()),
         };
         ui.label(RichText::new(icon).font(crate::theme::icon(15.0)).color(colour));
         ui.label(RichText::new(text).color(colour));

@@ -23,6 +23,7 @@ texts! {
     LIVE = "live" | "实时";
     LIVE_WHY = "The broker tells what changes as it happens." | "服务器实时推送变化。";
     POLLED = "polled every {} s" | "每 {} 秒轮询";
+    INTERRUPTED = "no live feed, polled every {} s" | "实时推送中断，每 {} 秒轮询";
     POLLED_WHY = "This broker has no live feed: it is asked again and again." | "此服务器没有实时推送，因此定期查询。";
     POLLED_MEANWHILE = "The live feed is interrupted: it is asked again and again meanwhile." | "实时推送已中断，期间改为定期查询。";
     CONNECTING = "connecting…" | "正在连接…";
@@ -157,7 +158,8 @@ fn link_state(ui: &mut Ui, cx: &Cx<'_>) {
     let tk = tokens();
     let overview = cx.state.store.peek::<leveret_protocol::admin::Overview>(&query::overview().key);
     let late = panel::overdue(ui, cx, &overview).map(|waited| NO_ANSWER.with(&[&panel::seconds(waited)]));
-    let polled = || POLLED.with(&[&cx.state.polled_every.div_ceil(1_000).max(1)]);
+    let every = cx.state.polled_every.div_ceil(1_000).max(1);
+    let polled = || POLLED.with(&[&every]);
     let (colour, text, why) = match (&cx.state.link, &cx.state.feed) {
         (Link::None, _) => return,
         (Link::Connecting, _) => (tk.warning, t(CONNECTING).to_owned(), String::new()),
@@ -167,7 +169,7 @@ fn link_state(ui: &mut Ui, cx: &Cx<'_>) {
         (Link::Live, Feed::Opening) => (tk.success, polled(), String::new()),
         (Link::Live, Feed::Broken { problem, .. }) => (
             tk.warning,
-            polled(),
+            INTERRUPTED.with(&[&every]),
             format!("{}\n{}: {}", t(POLLED_MEANWHILE), problem.request, problem.detail),
         ),
         (Link::Lost { .. }, _) => (tk.danger, t(LOST).to_owned(), String::new()),
