@@ -122,9 +122,13 @@ impl Console {
 
     /// With the real network thread, connecting to the broker at `url`; its clock is the real one.
     pub fn on(url: &str, route: Route) -> Console {
+        Console::on_with(Settings { reduce_motion: true, ..Settings::default() }, url, route)
+    }
+
+    pub fn on_with(settings: Settings, url: &str, route: Route) -> Console {
         let broker = SavedBroker { url: url.to_owned(), ..SavedBroker::default() };
         let start = Start {
-            settings: spoken(Settings { reduce_motion: true, ..Settings::default() }),
+            settings: spoken(settings),
             route: Some(route),
             connect: Some((broker, Some(Password("guest".to_owned())))),
             ..Start::default()
@@ -163,6 +167,27 @@ impl Console {
     #[track_caller]
     pub fn until_text(&mut self, part: &str) {
         self.until(part, |console| console.has_text(part));
+    }
+
+    /// How soon the last frame asked for another.
+    pub fn next_frame(&self) -> Duration {
+        let outputs = self.harness.output().viewport_output.values();
+        outputs.map(|viewport| viewport.repaint_delay).min().unwrap_or(Duration::MAX)
+    }
+
+    /// Frames drawn within this time: for what the network thread found, and because the one before asked for it.
+    pub fn frames_within(&mut self, time: Duration) -> usize {
+        let deadline = Instant::now() + time;
+        for frames in 0.. {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let asked = self.next_frame();
+            let woken = self.woken.as_ref().expect("the real network thread");
+            if woken.recv_timeout(left.min(asked)).is_err() && left <= asked {
+                return frames;
+            }
+            self.harness.step();
+        }
+        unreachable!("there is a last frame")
     }
 
     /// Everything on the screen that has a name.
