@@ -1,6 +1,6 @@
 //! The broker at a glance: what flows, what lies, what needs a hand.
 
-use eframe::egui::{RichText, ScrollArea, Sense, Ui, Vec2, WidgetInfo, accesskit::Role};
+use eframe::egui::{CollapsingHeader, RichText, ScrollArea, Sense, Ui, Vec2, WidgetInfo, accesskit::Role};
 use leveret_admin_model::attention::{self, Finding, Kind, Level};
 use leveret_admin_model::state::Sample;
 use leveret_admin_model::{Millis, Route, format, query};
@@ -11,11 +11,12 @@ use crate::text::{common::*, t};
 use crate::texts;
 use crate::theme::{self, icons, series, space, tokens};
 use crate::widgets::chart::{Chart, Line};
-use crate::widgets::{card, dim, faint, head, meter, panel, tabs, tall_tile, title};
+use crate::widgets::{card, dim, elided, faint, head, meter, panel, tabs, tall_tile, title};
 
 texts! {
     RATES = "Message rates" | "消息速率";
     DEPTHS = "Messages waiting" | "积压消息";
+    LESS_URGENT = "Less urgent" | "其他关注项";
     NEEDS_ATTENTION = "Needs attention" | "需要关注";
     ALL_WELL = "Nothing does: no queue is filling up, memory and disk suffice." | "一切正常：没有队列持续积压，内存与磁盘充足。";
     MEMORY = "Memory" | "内存";
@@ -222,7 +223,7 @@ fn charts(ui: &mut Ui, cx: &Cx<'_>, window: Millis) {
                 line(t(DELIVERED), series::DELIVER, false, |sample| sample.deliver),
                 line(t(ACKED), series::ACK, true, |sample| sample.ack),
             ];
-            Chart { unit: "/s", value: format::rate, ..chart(t(RATES)) }.show(ui, &lines);
+            Chart { unit: &PER_SECOND.with(&[&""]), value: format::rate, ..chart(t(RATES)) }.show(ui, &lines);
         });
         card(right, |ui| {
             let lines = [
@@ -269,11 +270,21 @@ fn attention_list(
                 dim(ui, t(ALL_WELL));
             });
         }
-        for finding in findings.iter().take(6) {
+        for finding in findings.iter().take(LISTED) {
             line_of(ui, cx, finding);
+        }
+        if findings.len() > LISTED {
+            CollapsingHeader::new(t(LESS_URGENT)).id_salt("less urgent").show(ui, |ui| {
+                for finding in findings.iter().skip(LISTED) {
+                    line_of(ui, cx, finding);
+                }
+            });
         }
     });
 }
+
+/// Findings that are listed, the most urgent ones.
+const LISTED: usize = 6;
 
 fn line_of(ui: &mut Ui, cx: &Cx<'_>, finding: &Finding) {
     let tk = tokens();
@@ -293,12 +304,20 @@ fn line_of(ui: &mut Ui, cx: &Cx<'_>, finding: &Finding) {
     let painter = ui.painter_at(rect);
     use eframe::egui::{Align2, pos2};
     painter.text(pos2(rect.left() + 8.0, y), Align2::CENTER_CENTER, icon, theme::icon(15.0), colour);
-    let text = painter.text(pos2(rect.left() + 24.0, y), Align2::LEFT_CENTER, what, theme::strong(), tk.text);
-    painter.text(pos2(text.right() + 10.0, y), Align2::LEFT_CENTER, help, theme::body(), tk.text_dim);
+    let text =
+        painter.text(pos2(rect.left() + 24.0, y), Align2::LEFT_CENTER, &what, theme::strong(), tk.text);
+    let left = text.right() + 10.0;
+    let galley = elided(&painter, &help, theme::body(), tk.text_dim, rect.right() - left);
+    let is_cut = galley.elided;
+    painter.galley(pos2(left, y - galley.size().y / 2.0), galley, tk.text_dim);
     if response.has_focus() {
         ui.painter().rect_stroke(rect, 4.0, (1.5, tk.accent), eframe::egui::StrokeKind::Inside);
     }
-    if response.clicked() && finding.route != Route::Overview {
+    let clicked = response.clicked();
+    if is_cut {
+        response.on_hover_text(format!("{what}\n{help}"));
+    }
+    if clicked && finding.route != Route::Overview {
         cx.go(finding.route.clone());
     }
 }
