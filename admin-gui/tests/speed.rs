@@ -74,7 +74,7 @@ fn no_frame_is_drawn_when_nothing_changes() {
         for place in places() {
             let mut console = Console::new(Settings { reduce_motion, ..Settings::default() }, true);
             console.put(&lookups::topology("/"), topology(rate));
-            console.go(place.route.clone());
+            console.visit(&place);
             assert_eq!(console.next_frame(), Duration::MAX, "{} asks for another frame", place.name);
         }
     }
@@ -104,7 +104,7 @@ fn a_second_of_news_of_ten_thousand_queues_takes_two_hundredths_of_a_core() {
     for place in places() {
         let mut console = Console::new(Settings { reduce_motion: true, ..Settings::default() }, true);
         console.put(&query::queues(), many(10_000));
-        console.go(place.route.clone());
+        console.visit(&place);
         let mut second = 0;
         let spent = cost(10, || {
             second += 1;

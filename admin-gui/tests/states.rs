@@ -19,7 +19,7 @@ use support::places::{Place, SCREENS, number_of, places};
 /// The console in the place, connected; with the sample's data, or with none yet.
 fn at(place: &Place, with_data: bool) -> Console {
     let mut console = Console::new(Settings { reduce_motion: true, ..Settings::default() }, with_data);
-    console.go(place.route.clone());
+    console.visit(place);
     console
 }
 

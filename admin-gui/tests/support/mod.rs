@@ -29,8 +29,10 @@ use leveret_protocol::admin as api;
 use leveret_protocol::admin::delayed::{DelayedMessage, DelayedPage};
 use leveret_protocol::admin::events::AlarmReport;
 use leveret_protocol::admin::messages::MessageFilter;
+use leveret_protocol::admin::policies::Policy;
 use serde_json::json;
 
+use places::Place;
 use raster::{Picture, Textures};
 use sample::*;
 
@@ -209,7 +211,11 @@ impl Console {
         }
         self.harness.state_mut().state.now = NOW;
         self.put(&query::nodes(), vec![node()]);
-        self.put(&query::vhosts(), vec![api::Vhost { name: "/".to_owned(), ..api::Vhost::default() }]);
+        let shop = "Everything of the shop".to_owned();
+        self.put(
+            &query::vhosts(),
+            vec![api::Vhost { name: "/".to_owned(), description: shop, ..api::Vhost::default() }],
+        );
         self.put(&query::queue("/", "orders.backlog"), queue("orders.backlog", 12_345, 0));
         self.put(&query::exchanges(), exchanges());
         self.put(&query::bindings(), bindings());
@@ -225,8 +231,10 @@ impl Console {
         self.put(&query::messages("/", "orders.paid", "unacked", 100), messages(true));
         self.put(&lookups::topology("/"), topology(120.0));
         self.put(&lookups::messages("/", "orders.dlq", &MessageFilter::default(), None), dead_letters());
+        self.put(&lookups::messages("/", "orders.paid", &MessageFilter::default(), None), messages(false));
         self.put(&lookups::operations(), vec![operation()]);
         self.put(&lookups::policies(false), vec![policy()]);
+        self.put(&lookups::policies(true), vec![Policy { name: "ceiling".to_owned(), ..policy() }]);
         self.put(&lookups::users(), vec![user("guest"), user("billing")]);
         let all = || ".*".to_owned();
         let permission = api::Permission {
@@ -270,6 +278,12 @@ impl Console {
     pub fn go(&mut self, route: Route) {
         self.harness.state_mut().state.apply(Intent::Go(route));
         self.run();
+    }
+
+    /// Goes to a place, and presses there what has to be pressed.
+    pub fn visit(&mut self, place: &Place) {
+        self.go(place.route.clone());
+        place.press.iter().for_each(|label| self.click(label));
     }
 
     pub fn route(&self) -> Route {

@@ -10,6 +10,8 @@ pub struct Place {
     /// Names its pictures.
     pub name: &'static str,
     pub route: Route,
+    /// What is pressed there, one after the other, to see what is meant: a tab has no route of its own.
+    pub press: &'static [&'static str],
     /// What it shows of the sample.
     pub full: &'static str,
     /// What it says when the broker has nothing for it. None where nothing is asked of the broker.
@@ -19,7 +21,7 @@ pub struct Place {
 }
 
 fn place(name: &'static str, route: Route, full: &'static str, empty: &'static str) -> Place {
-    Place { name, route, full, empty: Some(empty), filters: false }
+    Place { name, route, press: &[], full, empty: Some(empty), filters: false }
 }
 
 /// A place that is a list.
@@ -29,7 +31,14 @@ fn list(name: &'static str, route: Route, full: &'static str, empty: &'static st
 
 /// A place that asks nothing of the broker.
 fn still(name: &'static str, route: Route, full: &'static str) -> Place {
-    Place { name, route, full, empty: None, filters: false }
+    Place { name, route, press: &[], full, empty: None, filters: false }
+}
+
+impl Place {
+    /// What is seen after these were pressed.
+    fn after(self, press: &'static [&'static str]) -> Place {
+        Place { press, ..self }
+    }
 }
 
 pub fn places() -> Vec<Place> {
@@ -59,14 +68,22 @@ pub fn places() -> Vec<Place> {
         list("channels", Route::Channels, "127.0.0.1:40001", "There are no channels."),
         list("consumers", Route::Consumers, "ctag-2", "Nobody consumes."),
         place("flow", Route::Flow, "Queue orders.paid; 1,234 ready", "There is nothing to draw yet"),
+        list("flow-table", Route::Flow, "orders.paid", "There is nothing to draw yet").after(&["Table"]),
         place("dead-letters", Route::DeadLetters, "orders.dlq: 42", "No queue of dead letters was found"),
         list("dead-queue", dead, "rejected in orders.paid: 6 of the 9 looked at", "Nothing died"),
         still("messages", Route::Messages, "Save what you send often, and it is here."),
+        still("messages-look", Route::Messages, "\"amount\": 4200")
+            .after(&["Look into a queue", "orders.paid"]),
         place("delayed", Route::Delayed, "call back", "There is no delayed exchange"),
         list("policies", Route::Policies, "limits", "There are no policies"),
+        list("policies-operator", Route::Policies, "ceiling", "There are no policies")
+            .after(&["Operator policies"]),
         list("access", Route::Access, "billing", "0 users"),
+        list("access-vhosts", Route::Access, "Everything of the shop", "0 vhosts").after(&["Vhosts"]),
         still("definitions", Route::Definitions, "Definitions as JSON"),
         place("alarms", Route::Alarms, "Nothing runs short", "Nothing runs short"),
+        list("alarms-operations", Route::Alarms, "orders.dlq", "No operations").after(&["Operations"]),
+        list("alarms-audit", Route::Alarms, "orders.paid", "Nothing was changed yet").after(&["Audit log"]),
         still("settings", Route::Settings, "Settings"),
         still("gallery", Route::Gallery, "Widgets"),
     ]
