@@ -336,7 +336,12 @@ const HEADERS_MAX: usize = 100;
 /// What lies in a queue.
 fn look(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     let vhost = vhost_of(cx);
-    let queues = cx.read(&query::queues()).or_default();
+    let answer = cx.read(&query::queues());
+    if answer.value.is_none() && answer.problem().is_some() {
+        panel::remote(ui, cx, &answer, |_, _| {});
+        return;
+    }
+    let queues = answer.or_default();
     let of_vhost = || queues.iter().filter(|queue| queue.vhost == vhost);
     let exists = of_vhost().any(|queue| queue.name == state.queue);
     let got = lookups::get_messages(&vhost, &state.queue, 20, true);
@@ -373,7 +378,7 @@ fn look(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
         let answer = cx.state.store.peek::<Vec<lookups::GotMessage>>(&got.key);
         if answer.value.is_some() || answer.problem().is_some() {
             let version = answer.version();
-            panel::remote(ui, cx, &answer, |ui, got| {
+            panel::fetched(ui, cx, &got, |ui, got| {
                 state.peek.take(of, version, got.iter().enumerate().map(|(at, got)| got.shown(at)));
                 list(state, ui, cx, &vhost);
             });

@@ -67,11 +67,11 @@ pub struct State {
 
 pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     let overview = cx.read(&query::overview());
-    let nodes = cx.read(&query::nodes());
+    let nodes_answer = cx.read(&query::nodes());
     let queues = cx.read(&query::queues());
-    let connections = cx.read(&query::connections());
-    let versions = [queues.version(), nodes.version(), connections.version()];
-    let (nodes, connections) = (nodes.or_default(), connections.or_default());
+    let connections_answer = cx.read(&query::connections());
+    let versions = [queues.version(), nodes_answer.version(), connections_answer.version()];
+    let (nodes, connections) = (nodes_answer.or_default(), connections_answer.or_default());
     let about = cx.state.product.as_ref().map_or(String::new(), |product| {
         let up = nodes.first().map_or(String::new(), |node| match u64::from(node.uptime) / 60_000 {
             0 => format!(" · {}", t(JUST_STARTED)),
@@ -81,6 +81,8 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     });
     let mut window = state.window.unwrap_or(60_000);
     head(ui, t(OVERVIEW), &about, |_| {});
+    let problems = [nodes_answer.problem(), queues.problem(), connections_answer.problem()];
+    panel::partial(ui, cx, &overview, &problems);
     panel::remote(ui, cx, &overview, |ui, overview| {
         ScrollArea::vertical()
             .auto_shrink(false)
@@ -163,9 +165,12 @@ fn tiles(ui: &mut Ui, overview: &api::Overview, nodes: &[api::Node]) {
         } else {
             tk.success
         };
-        let (value, unit) = split(&format::bytes(used as f64));
+        let bytes = |bytes: u64| node.map_or("–".to_owned(), |_| format::bytes(bytes as f64));
+        let (value, unit) = split(&bytes(used));
         tall_tile(memory, t(MEMORY), &value, &unit, None, |ui| {
-            meter(ui, share, colour);
+            if node.is_some() {
+                meter(ui, share, colour);
+            }
             if limit > 0 {
                 let text = OF_LIMIT.with(&[&format::bytes(limit as f64)]);
                 ui.add(
@@ -175,10 +180,12 @@ fn tiles(ui: &mut Ui, overview: &api::Overview, nodes: &[api::Node]) {
             }
         });
         let (free, floor) = node.map_or((0, 0), |node| (node.disk_free, node.disk_free_limit));
-        let (value, unit) = split(&format::bytes(free as f64));
+        let (value, unit) = split(&bytes(free));
         let tight = super::alarms::is_tight(free, floor);
         tall_tile(disk, t(DISK), &value, &unit, None, |ui| {
-            meter(ui, if tight { 0.1 } else { 1.0 }, if tight { tk.danger } else { tk.success });
+            if node.is_some() {
+                meter(ui, if tight { 0.1 } else { 1.0 }, if tight { tk.danger } else { tk.success });
+            }
             if floor > 0 {
                 let text = DISK_LIMIT.with(&[&format::bytes(floor as f64)]);
                 ui.add(

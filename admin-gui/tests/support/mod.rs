@@ -398,7 +398,7 @@ impl Console {
 }
 
 /// A field one types in, by its name: its title beside it may be called the same.
-fn field(name: &str) -> impl Fn(&AccessKitNode<'_>) -> bool + use<> {
+pub fn field(name: &str) -> impl Fn(&AccessKitNode<'_>) -> bool + use<> {
     let name = name.to_owned();
     move |node| {
         matches!(node.role(), Role::TextInput | Role::MultilineTextInput)

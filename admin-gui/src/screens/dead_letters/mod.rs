@@ -139,6 +139,9 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>, queue: Option<(&String, &
         IN_ALL.with(&[&format::count(messages), &format::count(shown.len() as u64)])
     };
     head(ui, t(DEAD_LETTERS), &about, |_| {});
+    // Without them, queues of dead letters are found by their names alone.
+    let (exchanges, bindings) = (cx.read(&query::exchanges()), cx.read(&query::bindings()));
+    panel::partial(ui, cx, &queues, &[exchanges.problem(), bindings.problem()]);
     panel::remote(ui, cx, &queues, |ui, _| {
         if shown.is_empty() && state.queue.is_none() {
             panel::empty(ui, icons::SKULL, t(NO_DEAD), t(NO_DEAD_WHY), |_| {});
@@ -318,7 +321,7 @@ impl State {
             return;
         }
         let version = answer.version();
-        panel::remote(ui, cx, &answer, |ui, got| {
+        panel::fetched(ui, cx, &look, |ui, got| {
             self.take("got".to_owned(), version, got.iter().enumerate().map(|(at, got)| got.shown(at)));
             let page = MessagePage { items: self.list.to_vec(), ..MessagePage::default() };
             self.show(ui, cx, vhost, queue, &page);
