@@ -150,6 +150,62 @@ fn a_live_feed_that_is_cut_off_is_opened_again_and_the_broker_is_asked_meanwhile
     console.until("what it tells", |console| console.has_label("orders.paid"));
 }
 
+/// The live feed says what `fault` makes of it, while the lists can be had; then nothing can be had.
+fn survives_nonsense(fault: Fault, detail: &str) {
+    let broker = FakeBroker::start();
+    broker.tell(&queues_told(&["orders.paid"], part(true, false)));
+    let mut console = Console::on(&broker.url(), Route::Queues);
+    console.until("the live feed", |console| console.has_label("live") && console.has_label("orders.paid"));
+    console.type_into("Filter", "orders");
+
+    broker.answer("/api/queues", &[queue("orders.asked", 7, 1)]);
+    broker.fail(fault, "/api/events");
+    console.until("what it answers", |console| console.has_label("orders.asked"));
+    console.until_text(INTERRUPTED);
+    console.harness.get_by_label_contains(INTERRUPTED).hover();
+    console.until_text(detail);
+    assert!(!console.is_faded("orders.asked"), "it was asked");
+
+    broker.fail(Fault::OtherJson, "");
+    console.until_text(" s old: The broker's answer makes no sense");
+    assert!(console.is_faded("orders.asked"));
+
+    broker.mend();
+    console.until("the live feed again", |console| console.has_label("live"));
+    console.until("what it tells", |console| console.has_label("orders.paid"));
+    assert!(!console.has_text(" s old") && !console.is_faded("orders.paid"));
+    assert_eq!(console.value_of("Filter").as_deref(), Some("orders"));
+}
+
+const INTERRUPTED: &str = "no live feed, polled every";
+
+#[test]
+fn a_live_feed_that_is_no_json() {
+    survives_nonsense(Fault::NotJson, "GET /api/events: expected value");
+}
+
+#[test]
+fn a_live_feed_of_something_else() {
+    survives_nonsense(Fault::OtherJson, "GET /api/events: invalid type: string \"forty-two\"");
+}
+
+#[test]
+fn a_live_feed_without_an_end_of_its_line() {
+    survives_nonsense(Fault::Endless, "GET /api/events: an event is larger than");
+}
+
+#[test]
+fn a_live_feed_that_tells_more_than_this_console_knows() {
+    let broker = FakeBroker::start();
+    broker.tell(&queues_told(&["orders.paid"], part(true, false)));
+    let mut console = Console::on(&broker.url(), Route::Queues);
+    console.until("the live feed", |console| console.has_label("live") && console.has_label("orders.paid"));
+    broker.tell_text(r#"{"topic":"weather","rain":true}"#);
+    broker.tell(&queues_told(&["orders.late"], part(false, false)));
+    console.until("what comes after it", |console| console.has_label("orders.late"));
+    assert!(console.has_label("live") && console.has_label("orders.paid"));
+}
+
 #[test]
 fn a_list_that_is_told_in_parts_is_shown_when_it_is_whole() {
     let broker = FakeBroker::start();
@@ -215,19 +271,24 @@ fn a_form_keeps_what_was_typed_until_the_broker_has_taken_it() {
     console.click("Add an argument");
     console.type_into("Argument 1", "x-max-length");
     console.type_into("Value of argument 1", "1000");
-    for fault in [Fault::Status(500), Fault::CutBody, Fault::NotJson] {
+    for (fault, words) in [
+        (Fault::Status(500), "The broker failed: "),
+        (Fault::CutBody, "The broker cannot be reached: "),
+        (Fault::Close, "The broker cannot be reached: "),
+        (Fault::Hang, "The broker does not answer in time: "),
+    ] {
         broker.fail(fault, "/api/queues/%2F/%E8%AE%A2");
         console.click("Declare");
-        if fault == Fault::NotJson {
-            continue;
+        if fault == Fault::Hang {
+            console.until("that it is on its way", |console| console.has_label("Sending…"));
         }
-        let words =
-            if fault == Fault::CutBody { "The broker cannot be reached: " } else { "The broker failed: " };
         console.until_text(words);
         assert_eq!(console.value_of("Name").as_deref(), Some("订单.退款"));
         assert_eq!(console.value_of("Argument 1").as_deref(), Some("x-max-length"));
         assert_eq!(console.value_of("Value of argument 1").as_deref(), Some("1000"));
     }
+    broker.fail(Fault::NotJson, "/api/queues/%2F/%E8%AE%A2");
+    console.click("Declare");
     // Nobody reads the body of an answer to a PUT: that it was taken is in its status.
     console.until_text("Declared: 订单.退款");
     assert!(console.harness.query_by_label("Argument 1").is_none(), "the form is closed");
@@ -241,13 +302,21 @@ fn a_message_that_could_not_be_published_is_still_there() {
     console.type_into("Routing key", "orders.paid");
     console.type_into("Payload", "{}");
     let payload = console.value_of("Payload");
-    broker.fail(Fault::Status(500), "/api/exchanges/%2F/amq.default/publish");
-    console.harness.get_all_by_label("Publish").last().expect("a button").click();
-    console.until_text("It was not published: ");
-    assert_eq!(console.value_of("Routing key").as_deref(), Some("orders.paid"));
-    assert_eq!(console.value_of("Payload"), payload);
+    let publish =
+        |console: &Console| console.harness.get_all_by_label("Publish").last().expect("a button").click();
+    for fault in [Fault::Status(500), Fault::Close] {
+        broker.fail(fault, "/api/exchanges/%2F/amq.default/publish");
+        publish(&console);
+        console.until_text("It was not published: ");
+        assert_eq!(console.value_of("Routing key").as_deref(), Some("orders.paid"));
+        assert_eq!(console.value_of("Payload"), payload);
+    }
+    broker.fail(Fault::Hang, "/api/exchanges/%2F/amq.default/publish");
+    publish(&console);
+    console.until_text("Sending…");
+    // Whoever is impatient does not send it twice.
+    publish(&console);
     broker.mend();
-    console.harness.get_all_by_label("Publish").last().expect("a button").click();
     console.until_text("It was routed to at least one queue.");
     assert_eq!(broker.changes(), ["POST /api/exchanges/%2F/amq.default/publish"]);
 }

@@ -5,7 +5,8 @@ mod support;
 
 use std::time::Duration;
 
-use eframe::egui::{Key, Modifiers};
+use eframe::egui::epaint::ClippedShape;
+use eframe::egui::{Key, Modifiers, Shape};
 use egui_kittest::kittest::Queryable;
 use leveret_admin_model::intent::Effect;
 use leveret_admin_model::query::Request;
@@ -20,7 +21,7 @@ use leveret_protocol::admin::operations::{
 use serde_json::json;
 
 use support::Console;
-use support::sample::topology;
+use support::sample::{queue, queues, topology};
 
 fn routes() -> Vec<Route> {
     vec![
@@ -156,9 +157,8 @@ fn nothing_moves_when_nothing_flows_or_motion_is_off() {
         let mut console = Console::new(Settings { reduce_motion: still, ..Settings::default() }, true);
         console.put(&lookups::topology("/"), topology(rate));
         console.go(Route::Flow);
-        let next_frame =
-            console.harness.output().viewport_output.values().map(|viewport| viewport.repaint_delay).min();
-        let rested = next_frame.is_none_or(|delay| delay > Duration::from_millis(500));
+        let next_frame = console.next_frame();
+        let rested = next_frame > Duration::from_millis(500);
         assert_eq!(rested, rests, "{rate} messages per second, motion reduced: {still}, {next_frame:?}");
     }
 }
@@ -169,6 +169,28 @@ fn queues_of_dead_letters_are_found_and_their_messages_grouped() {
     assert!(console.has_text("orders.dlq: 42"));
     assert!(console.has_text("rejected in orders.paid: 6 of the 9 looked at"));
     assert!(console.has_text("expired in orders.paid: 3 of the 9 looked at"));
+}
+
+#[test]
+fn a_queue_of_dead_letters_that_many_fill_says_them_all() {
+    let mut console = open(Route::DeadLetters);
+    let names: Vec<String> = (1..=12).map(|at| format!("tenant.{at:02}.orders.eu")).collect();
+    let from_many = names.iter().map(|name| {
+        let target = [("x-dead-letter-exchange", ""), ("x-dead-letter-routing-key", "orders.dlq")];
+        let arguments = target.map(|(name, value)| (name.to_owned(), json!(value))).into_iter().collect();
+        api::Queue { arguments, ..queue(name, 0, 1) }
+    });
+    console.put(&query::queues(), queues().into_iter().chain(from_many).collect());
+    console.run();
+    let from = format!("from {}", names.join(", "));
+    let is_cut = |clipped: &ClippedShape| match &clipped.shape {
+        Shape::Text(text) => text.galley.elided && text.galley.text() == from,
+        _ => false,
+    };
+    assert!(console.harness.output().shapes.iter().any(is_cut), "with an ellipsis");
+    console.harness.get_by_label_contains("orders.dlq: 42").hover();
+    console.run();
+    assert!(console.has_text(&format!("orders.dlq\n{from}")));
 }
 
 #[test]

@@ -7,10 +7,11 @@ use eframe::egui::{Key, Modifiers};
 use egui_kittest::kittest::Queryable;
 use leveret_admin_model::intent::Effect;
 use leveret_admin_model::route::QueueTab;
-use leveret_admin_model::settings::{Language, Look, Settings};
+use leveret_admin_model::settings::{Language, Look, SavedBroker, Settings};
 use leveret_admin_model::state::{Event, Link};
 use leveret_admin_model::{Method, Problem, ProblemKind, Route, query};
 
+use support::sample::queue;
 use support::{Console, connected, sample_routes};
 
 #[test]
@@ -41,6 +42,37 @@ fn every_screen_draws_before_there_is_data_and_when_it_cannot_be_had() {
             console.fail_all(kind);
             console.go(route);
         }
+    }
+}
+
+#[test]
+fn what_needs_attention_is_listed_with_the_most_urgent_first_and_the_others_can_be_seen() {
+    let mut console = connected();
+    let unattended = (1..=5).map(|at| queue(&format!("unattended.{at}"), 1_000 * at, 0));
+    let dead = (1..=5).map(|at| queue(&format!("orders.{at}.dlq"), at, 0));
+    console.put(&query::queues(), unattended.chain(dead).collect());
+    console.go(Route::Overview);
+    assert!(console.has_text("unattended.5: nobody consumes"));
+    let least = "orders.3.dlq: 3 dead letters";
+    assert!(!console.has_text(least));
+    console.click("Less urgent");
+    assert!(console.has_text(least), "{}", console.words());
+}
+
+#[test]
+fn the_bar_has_room_for_long_names_in_the_smallest_window() {
+    let mut console = Console::sized(Settings::default(), true, [1024.0, 640.0]);
+    let name = "orders in the data centre at the lake, behind the second firewall".to_owned();
+    let broker =
+        SavedBroker { name: name.clone(), production: true, read_only: true, ..SavedBroker::default() };
+    let state = &mut console.harness.state_mut().state;
+    state.broker = Some(broker);
+    state.vhost = Some("everything.of.the.shop.in.europe".to_owned());
+    console.run();
+    let parts = [&*name, "Choose a vhost", "Find anything", "polled every", "Refresh"]
+        .map(|part| console.harness.query_all_by_label_contains(part).next().expect(part).rect());
+    for (left, right) in parts.iter().zip(&parts[1..]) {
+        assert!(left.right() <= right.left(), "{parts:?}");
     }
 }
 

@@ -9,12 +9,14 @@ use leveret_admin_model::filter::{Cell, Column};
 use leveret_admin_model::index::{Index, Sort};
 use leveret_admin_model::settings::Settings;
 use leveret_admin_model::state::Event;
-use leveret_admin_model::{Route, query};
+use leveret_admin_model::{Route, lookups, query};
 use leveret_protocol::admin::Queue;
+use leveret_protocol::admin::events::EventData;
 
 use support::cpu::cost;
 use support::places::places;
-use support::sample::{overview, queue};
+use support::sample::{overview, queue, topology};
+use support::server::FakeBroker;
 use support::{Console, connected};
 
 fn many(count: usize) -> Vec<Queue> {
@@ -67,14 +69,34 @@ fn sorting_and_filtering_ten_thousand_rows_is_quick() {
 
 #[test]
 fn no_frame_is_drawn_when_nothing_changes() {
-    for place in places() {
-        let mut console = Console::new(Settings { reduce_motion: true, ..Settings::default() }, true);
-        console.go(place.route.clone());
-        let output = console.harness.output();
-        let next = output.viewport_output.values().map(|viewport| viewport.repaint_delay).min();
-        assert_eq!(next, Some(Duration::MAX), "{} asks for another frame", place.name);
+    // Either nothing flows, or what flows does not move.
+    for (reduce_motion, rate) in [(false, 0.0), (true, 120.0)] {
+        for place in places() {
+            let mut console = Console::new(Settings { reduce_motion, ..Settings::default() }, true);
+            console.put(&lookups::topology("/"), topology(rate));
+            console.visit(&place);
+            assert_eq!(console.next_frame(), Duration::MAX, "{} asks for another frame", place.name);
+        }
     }
 }
+
+#[test]
+fn no_frame_is_drawn_while_a_connected_broker_has_no_news() {
+    let broker = FakeBroker::start();
+    broker.answer("/api/topology", &topology(0.0));
+    broker.tell(&EventData::Topology { generation: 1 });
+    for route in [Route::Overview, Route::Queues, Route::Exchanges, Route::Flow] {
+        let mut console = Console::on_with(Settings::default(), &broker.url(), route.clone());
+        console.until("the live feed", |console| console.has_label("live"));
+        // What came with the connection is drawn before.
+        let frames: Vec<usize> =
+            (0..10).map(|_| console.frames_within(QUIET)).take_while(|drawn| *drawn > 0).collect();
+        assert!(frames.len() < 10, "{route}: there was always something to draw: {frames:?}");
+    }
+}
+
+/// Time for the feed to say several times that there is nothing to say, and for lists to be asked for again.
+const QUIET: Duration = Duration::from_secs(4);
 
 #[test]
 fn a_second_of_news_of_ten_thousand_queues_takes_two_hundredths_of_a_core() {
@@ -82,7 +104,7 @@ fn a_second_of_news_of_ten_thousand_queues_takes_two_hundredths_of_a_core() {
     for place in places() {
         let mut console = Console::new(Settings { reduce_motion: true, ..Settings::default() }, true);
         console.put(&query::queues(), many(10_000));
-        console.go(place.route.clone());
+        console.visit(&place);
         let mut second = 0;
         let spent = cost(10, || {
             second += 1;

@@ -8,18 +8,24 @@ use std::collections::BTreeSet;
 use eframe::egui::accesskit::Role;
 use egui_kittest::Node;
 use egui_kittest::kittest::{NodeT, Queryable};
+use leveret_admin_model::intent::Effect;
 use leveret_admin_model::query::AnyQuery;
 use leveret_admin_model::settings::Settings;
 use leveret_admin_model::state::Event;
-use leveret_admin_model::{Problem, ProblemKind, query};
+use leveret_admin_model::{Problem, ProblemKind, lookups, query};
 
-use support::Console;
 use support::places::{Place, SCREENS, number_of, places};
+use support::sample::queues;
+use support::{Console, field};
 
 /// The console in the place, connected; with the sample's data, or with none yet.
 fn at(place: &Place, with_data: bool) -> Console {
     let mut console = Console::new(Settings { reduce_motion: true, ..Settings::default() }, with_data);
-    console.go(place.route.clone());
+    if !place.press.is_empty() {
+        // What is pressed may be one of them.
+        console.put(&query::queues(), queues());
+    }
+    console.visit(place);
     console
 }
 
@@ -32,7 +38,11 @@ fn asking() -> impl Iterator<Item = (Place, &'static str)> {
 fn ask_through(console: &mut Console, mut answer: impl FnMut(&AnyQuery) -> Event) {
     let mut answered = BTreeSet::new();
     loop {
-        let wanted = console.wanted().to_vec();
+        let once = console.harness.state().effects.iter().filter_map(|effect| match effect {
+            Effect::Fetch(query) => Some(AnyQuery::clone(query)),
+            _ => None,
+        });
+        let wanted: Vec<AnyQuery> = console.wanted().iter().cloned().chain(once).collect();
         let new: Vec<&AnyQuery> = wanted.iter().filter(|query| answered.insert(query.key.clone())).collect();
         if new.is_empty() {
             return;
@@ -68,6 +78,8 @@ fn full() {
         let console = at(&place, true);
         assert_reads(&console, &place, place.full);
         assert!(!console.has_text(" old: "), "{}", place.name);
+        let has_filter = console.harness.query_all_by(field("Filter")).next().is_some();
+        assert_eq!(place.filters, has_filter, "{} is a list", place.name);
     }
 }
 
@@ -111,6 +123,9 @@ fn filtered_to_nothing() {
 fn old() {
     for (place, _) in asking() {
         let mut console = at(&place, true);
+        // What is read once is read again after a minute.
+        console.later(60_000);
+        console.run();
         fail(&mut console, ProblemKind::Server);
         console.later(7_000);
         console.run();
@@ -128,6 +143,32 @@ fn failed() {
         assert_reads(&console, &place, "The broker's answer makes no sense");
         assert_reads(&console, &place, "the reason that was given");
         assert_reads(&console, &place, "Try again");
+    }
+}
+
+#[test]
+fn what_is_read_once_and_failed_is_asked_for_again() {
+    let (place, _) = asking().find(|(place, _)| place.name == "definitions").expect("it is a place");
+    let mut console = at(&place, false);
+    fail(&mut console, ProblemKind::Server);
+    console.harness.state_mut().effects.clear();
+    console.click("Try again");
+    assert!(matches!(console.harness.state().effects[..], [Effect::Fetch(_)]));
+}
+
+#[test]
+fn a_part_that_cannot_be_had_is_told() {
+    // The bar and the navigation have them for all screens, and show less without them.
+    let unmissed = [query::overview().key, query::vhosts().key, lookups::operations().key];
+    for (place, _) in asking() {
+        let wanted = at(&place, true).wanted().to_vec();
+        for query in wanted.iter().filter(|query| !unmissed.contains(&query.key)) {
+            let mut console = at(&place, true);
+            console.harness.state_mut().state.store.forget(&query.key);
+            let problem = Problem::new(ProblemKind::Forbidden, query.request.summary(), "the reason");
+            console.fold(Event::Failed { key: query.key.clone(), problem });
+            assert_reads(&console, &place, "This user may not see this");
+        }
     }
 }
 

@@ -191,6 +191,7 @@ fn users(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     let answer = cx.read(&lookups::users());
     let (permissions, limits) = (cx.read(&lookups::permissions()), cx.read(&lookups::user_limits()));
     let versions = (answer.version(), permissions.version(), limits.version());
+    panel::partial(ui, cx, &answer, &[permissions.problem(), limits.problem()]);
     panel::remote(ui, cx, &answer, |ui, users| {
         if state.rows.1 != versions {
             let (permissions, limits) = (permissions.or_default(), limits.or_default());
@@ -260,7 +261,9 @@ fn users(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
 
 fn vhosts(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     let answer = cx.read(&query::vhosts());
-    let limits = cx.read(&lookups::vhost_limits()).or_default();
+    let limits = cx.read(&lookups::vhost_limits());
+    panel::partial(ui, cx, &answer, &[limits.problem()]);
+    let limits = limits.or_default();
     let (version, list) = (answer.version(), answer.value.clone());
     panel::remote(ui, cx, &answer, |ui, _| {
         let Some(list) = list else { return };

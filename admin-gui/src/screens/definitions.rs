@@ -21,6 +21,8 @@ texts! {
     EXPORT_WHY = "Everything that was declared: vhosts, users with the hashes of their passwords, permissions, policies, exchanges, queues, bindings. No messages." | "所有已声明的内容：虚拟主机、用户（含密码哈希）、权限、策略、交换机、队列和绑定，不含消息。";
     EXPORT_FILE = "Save to a file" | "保存到文件";
     COPY_ALL = "Copy" | "复制";
+    NOTHING = "There is nothing to export." | "没有可导出的内容。";
+    AS_OF = "as of {}" | "截至 {}";
     FETCH = "Read from the broker" | "从服务器读取";
     IMPORT = "Import" | "导入";
     IMPORT_WHY = "Drop a file here, name one, or paste its text. Nothing is changed before you choose." | "拖入文件、输入路径或粘贴文本。选择之前不会更改任何内容。";
@@ -64,13 +66,14 @@ pub struct State {
     of_version: u64,
     chosen: BTreeSet<(&'static str, String)>,
     show_same: bool,
-    asked: bool,
     /// The number of the last file that was taken of those chosen.
     file_number: u64,
 }
 
 /// Larger files are no definitions.
 const FILE_MAX: u64 = 64 << 20;
+/// How long definitions are taken for those of now.
+const KEPT_MS: u64 = 60_000;
 /// Height of a long text that was pasted.
 const PASTED_HEIGHT: f32 = 320.0;
 /// Entries of a kind that are shown.
@@ -81,8 +84,10 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     let vhost = cx.state.vhost.clone();
     let query = lookups::definitions(vhost.as_deref());
     let answer = cx.state.store.peek::<Json>(&query.key);
-    if !state.asked && cx.state.is_live() {
-        state.asked = true;
+    // Nobody exports what was true an hour ago; what an import is compared with stays what it is.
+    let is_old = answer.value.is_none() || cx.now().saturating_sub(answer.arrived_at()) >= KEPT_MS;
+    let is_asked = answer.is_pending() || answer.problem().is_some() || state.file.is_some();
+    if is_old && !is_asked && cx.state.is_live() {
         cx.fetch(&query);
     }
     if let Some((number, file)) = cx.state.chosen.as_ref().filter(|(number, _)| *number != state.file_number)
@@ -106,13 +111,15 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
                     dim(ui, t(EXPORT_WHY));
                     ui.add_space(space::S);
                     faint(ui, vhost.as_deref().unwrap_or(t(ONLY_HERE)));
-                    export(ui, cx, answer.value.as_deref(), vhost.as_deref());
-                    if answer.problem().is_some() || answer.value.is_none() {
-                        panel::remote(ui, cx, &answer, |_, _| {});
-                    }
-                    if button(ui, cx.state.is_live(), icons::REFRESH_CW, t(FETCH)).clicked() {
-                        cx.fetch(&query);
-                    }
+                    panel::fetched(ui, cx, &query, |ui, value| export(ui, cx, value, vhost.as_deref()));
+                    ui.horizontal(|ui| {
+                        if button(ui, cx.state.is_live(), icons::REFRESH_CW, t(FETCH)).clicked() {
+                            cx.fetch(&query);
+                        }
+                        if answer.value.is_some() {
+                            faint(ui, AS_OF.with(&[&format::clock(answer.arrived_at())]));
+                        }
+                    });
                 });
                 column_card(right, |ui| {
                     title(ui, t(IMPORT));
@@ -125,12 +132,16 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     });
 }
 
-fn export(ui: &mut Ui, cx: &Cx<'_>, value: Option<&Json>, vhost: Option<&str>) {
-    let Some(value) = value else { return };
+fn export(ui: &mut Ui, cx: &Cx<'_>, value: &Json, vhost: Option<&str>) {
     ui.spacing_mut().interact_size.y = 20.0;
     let text = || serde_json::to_string_pretty(value).unwrap_or_default();
+    let count_of = |kind: &str| value.get(kind).and_then(Json::as_array).map_or(0, Vec::len);
+    if KINDS.iter().all(|kind| count_of(kind) == 0) {
+        dim(ui, t(NOTHING));
+        return;
+    }
     for kind in KINDS {
-        let count = value.get(kind).and_then(Json::as_array).map_or(0, Vec::len);
+        let count = count_of(kind);
         if count > 0 {
             ui.horizontal(|ui| {
                 ui.label(

@@ -122,7 +122,7 @@ fn about(ui: &mut Ui, exchange: &api::Exchange) {
 fn bindings(ui: &mut Ui, cx: &Cx<'_>, exchange: &api::Exchange, end: &str) {
     let answer = cx.read(&query::exchange_bindings(&exchange.vhost, &exchange.name, end));
     let outgoing = end == "source";
-    if !outgoing && answer.or_default().is_empty() {
+    if !outgoing && answer.or_default().is_empty() && answer.problem().is_none() {
         return;
     }
     card(ui, |ui| {

@@ -396,7 +396,10 @@ impl Publish {
         self.headers.headers_ui(ui);
         ui.add_space(space::S);
         ui.horizontal(|ui| {
-            if crate::widgets::primary(ui, cx.may_write(), icons::SEND, t(SEND)).clicked() {
+            let answer = cx.state.store.peek::<Published>(&key);
+            // Whoever presses again meanwhile would publish twice.
+            let can = cx.may_write() && !answer.is_pending();
+            if crate::widgets::primary(ui, can, icons::SEND, t(SEND)).clicked() {
                 let path = format!("/api/exchanges/{}/{}/publish", encode(vhost), exchange_segment(exchange));
                 let body = json!({
                     "routing_key": self.routing_key, "payload": self.payload, "payload_encoding": "string",
@@ -408,7 +411,6 @@ impl Publish {
                 let query: Query<Published> = Query::once(&key, Request::new(Method::Post, path).body(&body));
                 cx.fetch(&query);
             }
-            let answer = cx.state.store.peek::<Published>(&key);
             let tk = tokens();
             if let Some(problem) = answer.problem() {
                 let (what, _) = panel::words(problem.kind);

@@ -107,6 +107,7 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
         panel::failure(
             ui,
             cx,
+            &|| {},
             &Problem::new(ProblemKind::Unreachable, "GET /api/overview", "connection refused"),
         );
     });

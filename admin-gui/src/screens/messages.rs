@@ -247,7 +247,7 @@ impl Editor {
         }
         ui.add_space(space::S);
         ui.horizontal(|ui| {
-            let can = cx.may_write() && self.draft.can_be_sent();
+            let can = cx.may_write() && self.draft.can_be_sent() && !self.is_sending(cx);
             let by_key = form::is_submitted(ui);
             if primary(ui, can, icons::SEND, t(SEND)).clicked() || (can && by_key) {
                 let key = format!("publish {}", cx.now());
@@ -256,6 +256,11 @@ impl Editor {
             }
             self.outcome(ui, cx);
         });
+    }
+
+    /// Whoever presses again meanwhile would publish twice.
+    fn is_sending(&self, cx: &Cx<'_>) -> bool {
+        self.sent.as_deref().is_some_and(|key| cx.state.store.peek::<Published>(key).is_pending())
     }
 
     fn outcome(&self, ui: &mut Ui, cx: &Cx<'_>) {
@@ -270,7 +275,7 @@ impl Editor {
                 (icons::TRIANGLE_ALERT, tk.warning, t(NOT_ROUTED).to_owned())
             }
             (None, Some(Problem { detail, .. })) => (icons::CIRCLE_X, tk.danger, NOT_SENT.with(&[detail])),
-            (None, None) => (icons::LOADER_CIRCLE, tk.text_faint, t(LOADING).to_owned()),
+            (None, None) => (icons::LOADER_CIRCLE, tk.text_faint, t(SENDING).to_owned()),
         };
         ui.label(RichText::new(icon).font(crate::theme::icon(15.0)).color(colour));
         ui.label(RichText::new(text).color(colour));
@@ -331,7 +336,12 @@ const HEADERS_MAX: usize = 100;
 /// What lies in a queue.
 fn look(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     let vhost = vhost_of(cx);
-    let queues = cx.read(&query::queues()).or_default();
+    let answer = cx.read(&query::queues());
+    if answer.value.is_none() && answer.problem().is_some() {
+        panel::remote(ui, cx, &answer, |_, _| {});
+        return;
+    }
+    let queues = answer.or_default();
     let of_vhost = || queues.iter().filter(|queue| queue.vhost == vhost);
     let exists = of_vhost().any(|queue| queue.name == state.queue);
     let got = lookups::get_messages(&vhost, &state.queue, 20, true);
@@ -368,7 +378,7 @@ fn look(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
         let answer = cx.state.store.peek::<Vec<lookups::GotMessage>>(&got.key);
         if answer.value.is_some() || answer.problem().is_some() {
             let version = answer.version();
-            panel::remote(ui, cx, &answer, |ui, got| {
+            panel::fetched(ui, cx, &got, |ui, got| {
                 state.peek.take(of, version, got.iter().enumerate().map(|(at, got)| got.shown(at)));
                 list(state, ui, cx, &vhost);
             });

@@ -1,6 +1,6 @@
 //! The broker at a glance: what flows, what lies, what needs a hand.
 
-use eframe::egui::{RichText, ScrollArea, Sense, Ui, Vec2, WidgetInfo, accesskit::Role};
+use eframe::egui::{CollapsingHeader, RichText, ScrollArea, Sense, Ui, Vec2, WidgetInfo, accesskit::Role};
 use leveret_admin_model::attention::{self, Finding, Kind, Level};
 use leveret_admin_model::state::Sample;
 use leveret_admin_model::{Millis, Route, format, query};
@@ -11,11 +11,12 @@ use crate::text::{common::*, t};
 use crate::texts;
 use crate::theme::{self, icons, series, space, tokens};
 use crate::widgets::chart::{Chart, Line};
-use crate::widgets::{card, dim, faint, head, meter, panel, tabs, tall_tile, title};
+use crate::widgets::{card, dim, elided, faint, head, meter, panel, tabs, tall_tile, title};
 
 texts! {
     RATES = "Message rates" | "消息速率";
     DEPTHS = "Messages waiting" | "积压消息";
+    LESS_URGENT = "Less urgent" | "其他关注项";
     NEEDS_ATTENTION = "Needs attention" | "需要关注";
     ALL_WELL = "Nothing does: no queue is filling up, memory and disk suffice." | "一切正常：没有队列持续积压，内存与磁盘充足。";
     MEMORY = "Memory" | "内存";
@@ -66,11 +67,11 @@ pub struct State {
 
 pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     let overview = cx.read(&query::overview());
-    let nodes = cx.read(&query::nodes());
+    let nodes_answer = cx.read(&query::nodes());
     let queues = cx.read(&query::queues());
-    let connections = cx.read(&query::connections());
-    let versions = [queues.version(), nodes.version(), connections.version()];
-    let (nodes, connections) = (nodes.or_default(), connections.or_default());
+    let connections_answer = cx.read(&query::connections());
+    let versions = [queues.version(), nodes_answer.version(), connections_answer.version()];
+    let (nodes, connections) = (nodes_answer.or_default(), connections_answer.or_default());
     let about = cx.state.product.as_ref().map_or(String::new(), |product| {
         let up = nodes.first().map_or(String::new(), |node| match u64::from(node.uptime) / 60_000 {
             0 => format!(" · {}", t(JUST_STARTED)),
@@ -80,6 +81,8 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     });
     let mut window = state.window.unwrap_or(60_000);
     head(ui, t(OVERVIEW), &about, |_| {});
+    let problems = [nodes_answer.problem(), queues.problem(), connections_answer.problem()];
+    panel::partial(ui, cx, &overview, &problems);
     panel::remote(ui, cx, &overview, |ui, overview| {
         ScrollArea::vertical()
             .auto_shrink(false)
@@ -162,9 +165,12 @@ fn tiles(ui: &mut Ui, overview: &api::Overview, nodes: &[api::Node]) {
         } else {
             tk.success
         };
-        let (value, unit) = split(&format::bytes(used as f64));
+        let bytes = |bytes: u64| node.map_or("–".to_owned(), |_| format::bytes(bytes as f64));
+        let (value, unit) = split(&bytes(used));
         tall_tile(memory, t(MEMORY), &value, &unit, None, |ui| {
-            meter(ui, share, colour);
+            if node.is_some() {
+                meter(ui, share, colour);
+            }
             if limit > 0 {
                 let text = OF_LIMIT.with(&[&format::bytes(limit as f64)]);
                 ui.add(
@@ -174,10 +180,12 @@ fn tiles(ui: &mut Ui, overview: &api::Overview, nodes: &[api::Node]) {
             }
         });
         let (free, floor) = node.map_or((0, 0), |node| (node.disk_free, node.disk_free_limit));
-        let (value, unit) = split(&format::bytes(free as f64));
+        let (value, unit) = split(&bytes(free));
         let tight = super::alarms::is_tight(free, floor);
         tall_tile(disk, t(DISK), &value, &unit, None, |ui| {
-            meter(ui, if tight { 0.1 } else { 1.0 }, if tight { tk.danger } else { tk.success });
+            if node.is_some() {
+                meter(ui, if tight { 0.1 } else { 1.0 }, if tight { tk.danger } else { tk.success });
+            }
             if floor > 0 {
                 let text = DISK_LIMIT.with(&[&format::bytes(floor as f64)]);
                 ui.add(
@@ -222,7 +230,7 @@ fn charts(ui: &mut Ui, cx: &Cx<'_>, window: Millis) {
                 line(t(DELIVERED), series::DELIVER, false, |sample| sample.deliver),
                 line(t(ACKED), series::ACK, true, |sample| sample.ack),
             ];
-            Chart { unit: "/s", value: format::rate, ..chart(t(RATES)) }.show(ui, &lines);
+            Chart { unit: &PER_SECOND.with(&[&""]), value: format::rate, ..chart(t(RATES)) }.show(ui, &lines);
         });
         card(right, |ui| {
             let lines = [
@@ -269,11 +277,21 @@ fn attention_list(
                 dim(ui, t(ALL_WELL));
             });
         }
-        for finding in findings.iter().take(6) {
+        for finding in findings.iter().take(LISTED) {
             line_of(ui, cx, finding);
+        }
+        if findings.len() > LISTED {
+            CollapsingHeader::new(t(LESS_URGENT)).id_salt("less urgent").show(ui, |ui| {
+                for finding in findings.iter().skip(LISTED) {
+                    line_of(ui, cx, finding);
+                }
+            });
         }
     });
 }
+
+/// Findings that are listed, the most urgent ones.
+const LISTED: usize = 6;
 
 fn line_of(ui: &mut Ui, cx: &Cx<'_>, finding: &Finding) {
     let tk = tokens();
@@ -293,12 +311,20 @@ fn line_of(ui: &mut Ui, cx: &Cx<'_>, finding: &Finding) {
     let painter = ui.painter_at(rect);
     use eframe::egui::{Align2, pos2};
     painter.text(pos2(rect.left() + 8.0, y), Align2::CENTER_CENTER, icon, theme::icon(15.0), colour);
-    let text = painter.text(pos2(rect.left() + 24.0, y), Align2::LEFT_CENTER, what, theme::strong(), tk.text);
-    painter.text(pos2(text.right() + 10.0, y), Align2::LEFT_CENTER, help, theme::body(), tk.text_dim);
+    let text =
+        painter.text(pos2(rect.left() + 24.0, y), Align2::LEFT_CENTER, &what, theme::strong(), tk.text);
+    let left = text.right() + 10.0;
+    let galley = elided(&painter, &help, theme::body(), tk.text_dim, rect.right() - left);
+    let is_cut = galley.elided;
+    painter.galley(pos2(left, y - galley.size().y / 2.0), galley, tk.text_dim);
     if response.has_focus() {
         ui.painter().rect_stroke(rect, 4.0, (1.5, tk.accent), eframe::egui::StrokeKind::Inside);
     }
-    if response.clicked() && finding.route != Route::Overview {
+    let clicked = response.clicked();
+    if is_cut {
+        response.on_hover_text(format!("{what}\n{help}"));
+    }
+    if clicked && finding.route != Route::Overview {
         cx.go(finding.route.clone());
     }
 }

@@ -277,7 +277,7 @@ fn charts(ui: &mut Ui, cx: &Cx<'_>, queue: &api::Queue, window: Millis) {
                 line(t(DELIVERED), series::DELIVER, false, |sample: &Sample| sample.deliver),
                 line(t(ACKED), series::ACK, true, |sample: &Sample| sample.ack),
             ];
-            Chart { unit: "/s", value: format::rate, ..chart(t(RATES)) }.show(ui, &lines);
+            Chart { unit: &PER_SECOND.with(&[&""]), value: format::rate, ..chart(t(RATES)) }.show(ui, &lines);
         });
         card(right, |ui| {
             let lines = [

@@ -1,7 +1,8 @@
 //! The bar at the top: which broker, which vhost, what happens, what was said.
 
 use eframe::egui::{
-    Align, Button, CornerRadius, Frame, Layout, Margin, Panel, Popup, RichText, Sense, Stroke, Ui, Vec2,
+    Align, Button, CornerRadius, Frame, Layout, Margin, Panel, Popup, Response, RichText, Sense, Stroke, Ui,
+    Vec2,
 };
 use leveret_admin_model::state::Link;
 use leveret_admin_model::{Feed, Intent, Route, format, query};
@@ -23,6 +24,7 @@ texts! {
     LIVE = "live" | "实时";
     LIVE_WHY = "The broker tells what changes as it happens." | "服务器实时推送变化。";
     POLLED = "polled every {} s" | "每 {} 秒轮询";
+    INTERRUPTED = "no live feed, polled every {} s" | "实时推送中断，每 {} 秒轮询";
     POLLED_WHY = "This broker has no live feed: it is asked again and again." | "此服务器没有实时推送，因此定期查询。";
     POLLED_MEANWHILE = "The live feed is interrupted: it is asked again and again meanwhile." | "实时推送已中断，期间改为定期查询。";
     CONNECTING = "connecting…" | "正在连接…";
@@ -108,7 +110,7 @@ fn chip(ui: &mut Ui, cx: &Cx<'_>) {
     let about = product
         .map_or(String::new(), |product| format!("{} {} · {}", product.name, product.version, product.node));
     let name = format!("{}: {}", t(CHOOSE_BROKER), broker.title());
-    if named(ui.add(button), &name).on_hover_text(about).clicked() {
+    if short(ui, button, &name).on_hover_text(format!("{}\n{about}", broker.title())).clicked() {
         cx.go(Route::Connect);
     }
     if broker.production {
@@ -119,13 +121,21 @@ fn chip(ui: &mut Ui, cx: &Cx<'_>) {
     }
 }
 
+/// A button whose text is cut where it would leave no room for what is beside it.
+fn short(ui: &mut Ui, button: Button<'_>, name: &str) -> Response {
+    let width = (ui.available_width() * 0.3).max(100.0);
+    let scope = ui.scope(|ui| {
+        ui.set_max_width(width);
+        named(ui.add(button.truncate()), name)
+    });
+    scope.inner
+}
+
 fn vhosts(ui: &mut Ui, cx: &Cx<'_>) {
     let shown = cx.state.vhost.as_deref().unwrap_or(t(ALL_VHOSTS));
     let label = RichText::new(format!("{}  {}", shown, icons::CHEVRON_DOWN)).color(tokens().text_dim);
-    let button = named(
-        ui.add(Button::new(label).frame_when_inactive(false)),
-        &format!("{}: {shown}", t(CHOOSE_VHOST)),
-    );
+    let button = Button::new(label).frame_when_inactive(false);
+    let button = short(ui, button, &format!("{}: {shown}", t(CHOOSE_VHOST)));
     Popup::menu(&button).show(|ui| {
         ui.set_min_width(180.0);
         if ui.selectable_label(cx.state.vhost.is_none(), t(ALL_VHOSTS)).clicked() {
@@ -145,19 +155,28 @@ fn search(shell: &mut Shell, ui: &mut Ui) {
     let tk = tokens();
     let label = RichText::new(format!("{}  {}", icons::SEARCH, t(SEARCH_BUTTON))).color(tk.text_faint);
     let shortcut = RichText::new("Ctrl+K").font(theme::small()).color(tk.text_faint);
-    let button = Button::new(label).right_text(shortcut).fill(tk.field).min_size(Vec2::new(220.0, 28.0));
-    let response = named(ui.add(button), t(SEARCH_BUTTON));
+    let room = ui.available_width();
+    let response = if room < SEARCH {
+        icon_button(ui, icons::SEARCH, t(SEARCH_BUTTON))
+    } else {
+        let size = Vec2::new(room.min(220.0), 28.0);
+        named(ui.add(Button::new(label).right_text(shortcut).fill(tk.field).min_size(size)), t(SEARCH_BUTTON))
+    };
     door(ui.ctx(), Pane::Bar, response.id);
     if response.clicked() {
         shell.palette.toggle();
     }
 }
 
+/// With less room than this the search is an icon.
+const SEARCH: f32 = 200.0;
+
 fn link_state(ui: &mut Ui, cx: &Cx<'_>) {
     let tk = tokens();
     let overview = cx.state.store.peek::<leveret_protocol::admin::Overview>(&query::overview().key);
     let late = panel::overdue(ui, cx, &overview).map(|waited| NO_ANSWER.with(&[&panel::seconds(waited)]));
-    let polled = || POLLED.with(&[&cx.state.polled_every.div_ceil(1_000).max(1)]);
+    let every = cx.state.polled_every.div_ceil(1_000).max(1);
+    let polled = || POLLED.with(&[&every]);
     let (colour, text, why) = match (&cx.state.link, &cx.state.feed) {
         (Link::None, _) => return,
         (Link::Connecting, _) => (tk.warning, t(CONNECTING).to_owned(), String::new()),
@@ -167,7 +186,7 @@ fn link_state(ui: &mut Ui, cx: &Cx<'_>) {
         (Link::Live, Feed::Opening) => (tk.success, polled(), String::new()),
         (Link::Live, Feed::Broken { problem, .. }) => (
             tk.warning,
-            polled(),
+            INTERRUPTED.with(&[&every]),
             format!("{}\n{}: {}", t(POLLED_MEANWHILE), problem.request, problem.detail),
         ),
         (Link::Lost { .. }, _) => (tk.danger, t(LOST).to_owned(), String::new()),

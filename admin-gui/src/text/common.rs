@@ -82,7 +82,9 @@ texts! {
     CHOOSE_TITLE = "Choose a file" | "选择文件";
     NO_DIALOG = "There is no file dialog here. Type the path, or drop the file on the window." | "此处没有文件对话框。请输入路径，或将文件拖入窗口。";
     NO_THREAD = "The system has no room for another thread." | "系统无法创建新线程。";
+    PARTIAL = "A part of this is missing. {} ({})" | "部分内容缺失：{}（{}）";
     LOADING = "Loading…" | "正在加载…";
+    SENDING = "Sending…" | "正在发送…";
     CLEAR_FILTER = "Clear the filter" | "清除筛选";
     NOTHING_MATCHES = "Nothing matches “{}”." | "没有与“{}”匹配的内容。";
     STALE = "{} old: {}" | "{} 前的数据：{}";

@@ -30,6 +30,8 @@ pub struct Tokens {
     pub stripe: Color32,
     pub selected: Color32,
     pub border: Color32,
+    /// What is not full of a meter.
+    pub track: Color32,
     /// Around what can be operated.
     pub border_strong: Color32,
     pub text: Color32,
@@ -59,6 +61,7 @@ pub static DARK: Tokens = Tokens {
     stripe: rgb(0x191f27),
     selected: rgb(0x1d3a55),
     border: rgb(0x262e38),
+    track: rgb(0x262e38),
     border_strong: rgb(0x3a4554),
     text: rgb(0xe4e9ef),
     text_dim: rgb(0xa9b4c0),
@@ -83,6 +86,7 @@ pub static LIGHT: Tokens = Tokens {
     stripe: rgb(0xf8f9fb),
     selected: rgb(0xd4e7f7),
     border: rgb(0xdfe4ea),
+    track: rgb(0xdfe4ea),
     border_strong: rgb(0xb4bfcb),
     text: rgb(0x19212a),
     text_dim: rgb(0x48545f),
@@ -107,6 +111,7 @@ pub static HIGH_CONTRAST: Tokens = Tokens {
     stripe: rgb(0x0c0c0c),
     selected: rgb(0x003a66),
     border: rgb(0x9a9a9a),
+    track: rgb(0x2f2f2f),
     border_strong: rgb(0xffffff),
     text: rgb(0xffffff),
     text_dim: rgb(0xf0f0f0),

@@ -47,9 +47,14 @@ impl Chart<'_> {
         let tk = tokens();
         let cursor_id = Id::unique(("chart cursor", self.group));
         let cursor: Option<Millis> = ui.data(|data| data.get_temp(cursor_id));
+        let top = ui.cursor().top();
         self.legend(ui, lines, cursor);
+        // Charts beside each other end at the same height, be their legends in one line or in two.
+        let spacing = ui.spacing();
+        let more = ui.cursor().top() - top - spacing.interact_size.y - spacing.item_spacing.y;
+        let height = (self.height - more.max(0.0)).max(self.height / 2.0);
         let (rect, response) =
-            ui.allocate_exact_size(Vec2::new(ui.available_width(), self.height), Sense::hover());
+            ui.allocate_exact_size(Vec2::new(ui.available_width(), height), Sense::hover());
         let summary = self.summary(lines);
         response.widget_info(|| egui::WidgetInfo::labeled(egui::accesskit::Role::Image, true, &summary));
         if !ui.is_rect_visible(rect) {

@@ -202,7 +202,8 @@ impl Sent {
                 ui.label(format!("{}: {}", t(what), problem.detail));
             });
         }
-        buttons(ui, enabled && self.ticket.is_none(), icon, done)
+        let is_sending = self.ticket.is_some();
+        buttons(ui, enabled && !is_sending, icon, if is_sending { t(SENDING) } else { done })
     }
 }
 

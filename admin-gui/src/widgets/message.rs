@@ -47,7 +47,7 @@ texts! {
     DIED_OTHER = "Left, because of “{}”, the queue" | "因“{}”离开队列";
     TIMES_ONCE = "once" | "一次";
     TIMES = "{} {time|times}" | "{} 次";
-    FIRST_AT = "first at {}" | "首次 {}";
+    FIRST_AT = "{}, first at {}" | "{}，首次 {}";
     SENT_ON = "Sent on to" | "转发到";
     HERE = "It lies in" | "当前位于";
     NOW_WAITS = "and waits." | "等待处理。";
@@ -197,7 +197,7 @@ fn sentence(ui: &mut Ui, cx: &Cx<'_>, vhost: &str, chapter: &Chapter) {
             let mut more =
                 if *times == 1 { t(TIMES_ONCE).to_owned() } else { TIMES.with(&[&format::count(*times)]) };
             if let Some(at) = first_at {
-                more = format!("{more}, {}", FIRST_AT.with(&[&format::date(*at)]));
+                more = FIRST_AT.with(&[&more, &format::date(*at)]);
             }
             ui.label(RichText::new(more).color(tokens().text_dim));
         }

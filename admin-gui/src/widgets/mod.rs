@@ -227,7 +227,7 @@ fn tile_of(
 pub fn meter(ui: &mut Ui, share: f32, colour: Color32) {
     let (rect, _) = ui.allocate_exact_size(Vec2::new(ui.available_width(), 4.0), Sense::hover());
     let t = tokens();
-    ui.painter().rect_filled(rect, 2.0, t.border);
+    ui.painter().rect_filled(rect, 2.0, t.track);
     let mut full = rect;
     full.set_width(rect.width() * share.clamp(0.0, 1.0));
     ui.painter().rect_filled(full, 2.0, colour);

@@ -1,6 +1,7 @@
 //! What stands in place of data that is not there, and beside data that is old.
 
 use eframe::egui::{self, RichText, Ui, Vec2};
+use leveret_admin_model::query::Query;
 use leveret_admin_model::state::Link;
 use leveret_admin_model::store::Answer;
 use leveret_admin_model::{Intent, Problem, ProblemKind, format};
@@ -20,6 +21,26 @@ const OLD: f32 = 0.55;
 /// Draws `contents` with the value of `answer`, or what there is to say instead: that it is loading, why it failed. A
 /// value that could not be fetched again is drawn fainter, below a line that says how old it is and why.
 pub fn remote<T>(ui: &mut Ui, cx: &Cx<'_>, answer: &Answer<T>, contents: impl FnOnce(&mut Ui, &T)) {
+    draw(ui, cx, answer, &|| cx.send(Intent::Refresh), contents);
+}
+
+/// The same with the answer to a query that is asked once: trying again is asking again.
+pub fn fetched<T: Send + Sync + 'static>(
+    ui: &mut Ui,
+    cx: &Cx<'_>,
+    query: &Query<T>,
+    contents: impl FnOnce(&mut Ui, &T),
+) {
+    draw(ui, cx, &cx.state.store.peek(&query.key), &|| cx.fetch(query), contents);
+}
+
+fn draw<T>(
+    ui: &mut Ui,
+    cx: &Cx<'_>,
+    answer: &Answer<T>,
+    again: &dyn Fn(),
+    contents: impl FnOnce(&mut Ui, &T),
+) {
     match (&answer.value, answer.problem()) {
         (Some(value), problem) => {
             let waited = overdue(ui, cx, answer);
@@ -28,8 +49,8 @@ pub fn remote<T>(ui: &mut Ui, cx: &Cx<'_>, answer: &Answer<T>, contents: impl Fn
             if cx.state.is_live() {
                 let age = cx.now().saturating_sub(answer.arrived_at());
                 match (problem, waited) {
-                    (Some(problem), _) => stale(ui, cx, age, t(words(problem.kind).0), &problem.detail),
-                    (None, Some(waited)) => stale(ui, cx, age, &NO_ANSWER.with(&[&seconds(waited)]), ""),
+                    (Some(problem), _) => stale(ui, again, age, t(words(problem.kind).0), &problem.detail),
+                    (None, Some(waited)) => stale(ui, again, age, &NO_ANSWER.with(&[&seconds(waited)]), ""),
                     (None, None) => {}
                 }
             }
@@ -38,7 +59,7 @@ pub fn remote<T>(ui: &mut Ui, cx: &Cx<'_>, answer: &Answer<T>, contents: impl Fn
             contents(ui, value);
             ui.set_opacity(opacity);
         }
-        (None, Some(problem)) => failure(ui, cx, problem),
+        (None, Some(problem)) => failure(ui, cx, again, problem),
         (None, None) => {
             if answer.first_load(cx.now()).is_some_and(|waited| waited >= PATIENCE_MS) || !cx.state.is_live()
             {
@@ -96,8 +117,8 @@ pub fn empty(ui: &mut Ui, icon: &str, what: &str, why: &str, action: impl FnOnce
     });
 }
 
-/// What went wrong, why, and what to do.
-pub fn failure(ui: &mut Ui, cx: &Cx<'_>, problem: &Problem) {
+/// What went wrong, why, and what to do: `again` is what trying again is.
+pub fn failure(ui: &mut Ui, cx: &Cx<'_>, again: &dyn Fn(), problem: &Problem) {
     let tk = tokens();
     let icon = match problem.kind {
         ProblemKind::Forbidden | ProblemKind::Unauthorised => icons::LOCK,
@@ -120,7 +141,7 @@ pub fn failure(ui: &mut Ui, cx: &Cx<'_>, problem: &Problem) {
         ui.horizontal(|ui| {
             ui.add_space((ui.available_width() - 240.0).max(0.0) / 2.0);
             if button(ui, true, icons::REFRESH_CW, t(RETRY)).clicked() {
-                cx.send(Intent::Refresh);
+                again();
             }
             if button(ui, true, icons::COPY, t(COPY_DETAILS)).clicked() {
                 cx.copy(format!("{}\n{}\n{}", t(what), problem.request, problem.detail));
@@ -147,15 +168,26 @@ pub fn words(kind: ProblemKind) -> (Text, Text) {
 }
 
 /// A line above data that is old.
-fn stale(ui: &mut Ui, cx: &Cx<'_>, age: u64, why: &str, detail: &str) {
+fn stale(ui: &mut Ui, again: &dyn Fn(), age: u64, why: &str, detail: &str) {
     note(ui, tokens().warning, icons::CLOCK, |ui| {
         let label = ui.label(RichText::new(STALE.with(&[&seconds(age), &why])).color(tokens().text));
         if !detail.is_empty() {
             label.on_hover_text(detail);
         }
         if icon_button(ui, icons::REFRESH_CW, t(RETRY)).clicked() {
-            cx.send(Intent::Refresh);
+            again();
         }
+    });
+}
+
+/// A line above the value of `answer` when something else that belongs to it could not be had: these are its problems.
+pub fn partial<T>(ui: &mut Ui, cx: &Cx<'_>, answer: &Answer<T>, problems: &[Option<&Problem>]) {
+    // Otherwise it is said of all of it, by the bar at the top or by what is drawn in its place.
+    let is_whole = cx.state.is_live() && answer.value.is_some() && answer.problem().is_none();
+    let Some(problem) = problems.iter().flatten().next().filter(|_| is_whole) else { return };
+    note(ui, tokens().warning, icons::TRIANGLE_ALERT, |ui| {
+        let text = PARTIAL.with(&[&t(words(problem.kind).0), &problem.request]);
+        ui.label(RichText::new(text).color(tokens().text)).on_hover_text(&problem.detail);
     });
 }
 

@@ -29,8 +29,10 @@ use leveret_protocol::admin as api;
 use leveret_protocol::admin::delayed::{DelayedMessage, DelayedPage};
 use leveret_protocol::admin::events::AlarmReport;
 use leveret_protocol::admin::messages::MessageFilter;
+use leveret_protocol::admin::policies::Policy;
 use serde_json::json;
 
+use places::Place;
 use raster::{Picture, Textures};
 use sample::*;
 
@@ -122,9 +124,13 @@ impl Console {
 
     /// With the real network thread, connecting to the broker at `url`; its clock is the real one.
     pub fn on(url: &str, route: Route) -> Console {
+        Console::on_with(Settings { reduce_motion: true, ..Settings::default() }, url, route)
+    }
+
+    pub fn on_with(settings: Settings, url: &str, route: Route) -> Console {
         let broker = SavedBroker { url: url.to_owned(), ..SavedBroker::default() };
         let start = Start {
-            settings: spoken(Settings { reduce_motion: true, ..Settings::default() }),
+            settings: spoken(settings),
             route: Some(route),
             connect: Some((broker, Some(Password("guest".to_owned())))),
             ..Start::default()
@@ -165,6 +171,27 @@ impl Console {
         self.until(part, |console| console.has_text(part));
     }
 
+    /// How soon the last frame asked for another.
+    pub fn next_frame(&self) -> Duration {
+        let outputs = self.harness.output().viewport_output.values();
+        outputs.map(|viewport| viewport.repaint_delay).min().unwrap_or(Duration::MAX)
+    }
+
+    /// Frames drawn within this time: for what the network thread found, and because the one before asked for it.
+    pub fn frames_within(&mut self, time: Duration) -> usize {
+        let deadline = Instant::now() + time;
+        for frames in 0.. {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let asked = self.next_frame();
+            let woken = self.woken.as_ref().expect("the real network thread");
+            if woken.recv_timeout(left.min(asked)).is_err() && left <= asked {
+                return frames;
+            }
+            self.harness.step();
+        }
+        unreachable!("there is a last frame")
+    }
+
     /// Everything on the screen that has a name.
     pub fn words(&self) -> String {
         let nodes = self.harness.query_all_by(|_| true);
@@ -184,7 +211,11 @@ impl Console {
         }
         self.harness.state_mut().state.now = NOW;
         self.put(&query::nodes(), vec![node()]);
-        self.put(&query::vhosts(), vec![api::Vhost { name: "/".to_owned(), ..api::Vhost::default() }]);
+        let shop = "Everything of the shop".to_owned();
+        self.put(
+            &query::vhosts(),
+            vec![api::Vhost { name: "/".to_owned(), description: shop, ..api::Vhost::default() }],
+        );
         self.put(&query::queue("/", "orders.backlog"), queue("orders.backlog", 12_345, 0));
         self.put(&query::exchanges(), exchanges());
         self.put(&query::bindings(), bindings());
@@ -200,8 +231,10 @@ impl Console {
         self.put(&query::messages("/", "orders.paid", "unacked", 100), messages(true));
         self.put(&lookups::topology("/"), topology(120.0));
         self.put(&lookups::messages("/", "orders.dlq", &MessageFilter::default(), None), dead_letters());
+        self.put(&lookups::messages("/", "orders.paid", &MessageFilter::default(), None), messages(false));
         self.put(&lookups::operations(), vec![operation()]);
         self.put(&lookups::policies(false), vec![policy()]);
+        self.put(&lookups::policies(true), vec![Policy { name: "ceiling".to_owned(), ..policy() }]);
         self.put(&lookups::users(), vec![user("guest"), user("billing")]);
         let all = || ".*".to_owned();
         let permission = api::Permission {
@@ -245,6 +278,12 @@ impl Console {
     pub fn go(&mut self, route: Route) {
         self.harness.state_mut().state.apply(Intent::Go(route));
         self.run();
+    }
+
+    /// Goes to a place, and presses there what has to be pressed.
+    pub fn visit(&mut self, place: &Place) {
+        self.go(place.route.clone());
+        place.press.iter().for_each(|label| self.click(label));
     }
 
     pub fn route(&self) -> Route {
@@ -359,7 +398,7 @@ impl Console {
 }
 
 /// A field one types in, by its name: its title beside it may be called the same.
-fn field(name: &str) -> impl Fn(&AccessKitNode<'_>) -> bool + use<> {
+pub fn field(name: &str) -> impl Fn(&AccessKitNode<'_>) -> bool + use<> {
     let name = name.to_owned();
     move |node| {
         matches!(node.role(), Role::TextInput | Role::MultilineTextInput)

@@ -10,6 +10,8 @@ pub struct Place {
     /// Names its pictures.
     pub name: &'static str,
     pub route: Route,
+    /// What is pressed there, one after the other, to see what is meant: a tab has no route of its own.
+    pub press: &'static [&'static str],
     /// What it shows of the sample.
     pub full: &'static str,
     /// What it says when the broker has nothing for it. None where nothing is asked of the broker.
@@ -19,7 +21,7 @@ pub struct Place {
 }
 
 fn place(name: &'static str, route: Route, full: &'static str, empty: &'static str) -> Place {
-    Place { name, route, full, empty: Some(empty), filters: false }
+    Place { name, route, press: &[], full, empty: Some(empty), filters: false }
 }
 
 /// A place that is a list.
@@ -29,7 +31,14 @@ fn list(name: &'static str, route: Route, full: &'static str, empty: &'static st
 
 /// A place that asks nothing of the broker.
 fn still(name: &'static str, route: Route, full: &'static str) -> Place {
-    Place { name, route, full, empty: None, filters: false }
+    Place { name, route, press: &[], full, empty: None, filters: false }
+}
+
+impl Place {
+    /// What is seen after these were pressed.
+    fn after(self, press: &'static [&'static str]) -> Place {
+        Place { press, ..self }
+    }
 }
 
 pub fn places() -> Vec<Place> {
@@ -41,9 +50,9 @@ pub fn places() -> Vec<Place> {
         place("overview", Route::Overview, "Ready: 12,487", "Ready: 0"),
         list("queues", Route::Queues, "orders.backlog", "There are no queues yet."),
         place("queue", tab(QueueTab::Overview), "Ready: 41", "Ready: 0"),
-        place("queue-messages", tab(QueueTab::Messages), "\"amount\": 4200", "Nothing lies in it."),
+        list("queue-messages", tab(QueueTab::Messages), "\"amount\": 4200", "Nothing lies in it."),
         list("queue-consumers", tab(QueueTab::Consumers), "ctag-0", "Nobody consumes."),
-        place("queue-unacked", tab(QueueTab::Unacked), "\"amount\": 4200", "Nothing is unacknowledged."),
+        list("queue-unacked", tab(QueueTab::Unacked), "\"amount\": 4200", "Nothing is unacknowledged."),
         place("queue-bindings", tab(QueueTab::Bindings), "*.paid", "Only the default exchange leads here"),
         place(
             "queue-arguments",
@@ -55,18 +64,26 @@ pub fn places() -> Vec<Place> {
         place("exchange", Route::exchange("/", "orders"), "Publish to orders", "There is no such exchange."),
         list("bindings", Route::Bindings, "*.paid", "There are no bindings yet."),
         list("connections", Route::Connections, "billing", "Nobody is connected."),
-        place("connection", client, "AMQP 0-9-1", "This connection is closed."),
+        list("connection", client, "AMQP 0-9-1", "This connection is closed."),
         list("channels", Route::Channels, "127.0.0.1:40001", "There are no channels."),
         list("consumers", Route::Consumers, "ctag-2", "Nobody consumes."),
         place("flow", Route::Flow, "Queue orders.paid; 1,234 ready", "There is nothing to draw yet"),
-        place("dead-letters", Route::DeadLetters, "orders.dlq: 42", "No queue of dead letters was found"),
+        list("flow-table", Route::Flow, "orders.paid", "There is nothing to draw yet").after(&["Table"]),
+        list("dead-letters", Route::DeadLetters, "orders.dlq: 42", "No queue of dead letters was found"),
         list("dead-queue", dead, "rejected in orders.paid: 6 of the 9 looked at", "Nothing died"),
         still("messages", Route::Messages, "Save what you send often, and it is here."),
-        place("delayed", Route::Delayed, "call back", "There is no delayed exchange"),
+        list("messages-look", Route::Messages, "\"amount\": 4200", "Pick a queue to see what lies in it")
+            .after(&["Look into a queue", "orders.paid"]),
+        list("delayed", Route::Delayed, "call back", "There is no delayed exchange"),
         list("policies", Route::Policies, "limits", "There are no policies"),
+        list("policies-operator", Route::Policies, "ceiling", "There are no policies")
+            .after(&["Operator policies"]),
         list("access", Route::Access, "billing", "0 users"),
-        still("definitions", Route::Definitions, "Definitions as JSON"),
+        list("access-vhosts", Route::Access, "Everything of the shop", "0 vhosts").after(&["Vhosts"]),
+        place("definitions", Route::Definitions, "Save to a file", "There is nothing to export"),
         place("alarms", Route::Alarms, "Nothing runs short", "Nothing runs short"),
+        list("alarms-operations", Route::Alarms, "orders.dlq", "No operations").after(&["Operations"]),
+        list("alarms-audit", Route::Alarms, "orders.paid", "Nothing was changed yet").after(&["Audit log"]),
         still("settings", Route::Settings, "Settings"),
         still("gallery", Route::Gallery, "Widgets"),
     ]

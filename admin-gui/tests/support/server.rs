@@ -24,7 +24,7 @@ pub enum Fault {
     Login,
     /// Takes requests and does not answer them.
     Hang,
-    /// Closes connections instead of answering.
+    /// Closes connections while the request is still being sent.
     Close,
     /// Closes them in the middle of the body.
     CutBody,
@@ -34,7 +34,24 @@ pub enum Fault {
     OtherJson,
     /// Answers after this time.
     Slow(Duration),
+    /// Tells a line without an end over its live feed.
+    Endless,
 }
+
+impl Fault {
+    /// What its live feed says again and again; None when it ends.
+    fn babble(self) -> Option<String> {
+        match self {
+            Fault::NotJson => Some(format!("data: {NOT_JSON}\n\n")),
+            Fault::OtherJson => Some(format!("data: {OTHER_JSON}\n\n")),
+            Fault::Endless => Some("x".repeat(1 << 20)),
+            _ => None,
+        }
+    }
+}
+
+const NOT_JSON: &str = "<html>Please log in to the hotel</html>";
+const OTHER_JSON: &str = r#""forty-two""#;
 
 /// A broker that misbehaves on demand.
 pub struct FakeBroker {
@@ -73,6 +90,8 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 struct Request {
     method: String,
     path: String,
+    /// Of its body.
+    length: u64,
 }
 
 impl FakeBroker {
@@ -118,7 +137,11 @@ impl FakeBroker {
 
     /// Tells this over the live feed, now and to whoever opens it later.
     pub fn tell(&self, event: &EventData) {
-        let data = serde_json::to_string(event).expect("it can be written");
+        self.tell_text(&serde_json::to_string(event).expect("it can be written"));
+    }
+
+    /// Tells an event for which there is no type.
+    pub fn tell_text(&self, data: &str) {
         self.shared.state.lock().expect("no panic").told.push(format!("data: {data}\n\n"));
         self.shared.changed.notify_all();
     }
@@ -153,9 +176,15 @@ fn serve(connection: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     let mut input = BufReader::new(connection);
     while let Some(request) = read(&mut input)? {
         let fault = shared.fault_for(&request.path);
+        if fault != Fault::Close {
+            std::io::copy(&mut input.by_ref().take(request.length), &mut std::io::sink())?;
+        }
         let mut output = connection;
+        if fault.babble().is_some() && shared.has_feed(&request) {
+            return shared.feed(output);
+        }
         match fault {
-            Fault::None | Fault::Hang => {
+            Fault::None | Fault::Hang | Fault::Endless => {
                 if fault == Fault::Hang {
                     shared.until_mended();
                 }
@@ -185,10 +214,8 @@ fn serve(connection: &TcpStream, shared: &Shared) -> std::io::Result<()> {
                 output.write_all(&body.as_bytes()[..body.len() / 2])?;
                 return connection.shutdown(Shutdown::Both);
             }
-            Fault::NotJson => {
-                respond(&mut output, (200, "<html>Please log in to the hotel</html>".to_owned()))?
-            }
-            Fault::OtherJson => respond(&mut output, (200, r#""forty-two""#.to_owned()))?,
+            Fault::NotJson => respond(&mut output, (200, NOT_JSON.to_owned()))?,
+            Fault::OtherJson => respond(&mut output, (200, OTHER_JSON.to_owned()))?,
             Fault::Slow(delay) => {
                 thread::sleep(delay);
                 respond(&mut output, shared.answer(&request))?;
@@ -198,7 +225,7 @@ fn serve(connection: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The next request; its body is read and left aside.
+/// The next request, to the end of its head.
 fn read(input: &mut impl BufRead) -> std::io::Result<Option<Request>> {
     let mut line = String::new();
     if input.read_line(&mut line)? == 0 {
@@ -206,17 +233,15 @@ fn read(input: &mut impl BufRead) -> std::io::Result<Option<Request>> {
     }
     let mut words = line.split_whitespace();
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let request = Request { method: method.to_owned(), path: path.to_owned() };
-    let mut length = 0;
+    let mut request = Request { method: method.to_owned(), path: path.to_owned(), length: 0 };
     loop {
         let mut header = String::new();
         input.read_line(&mut header)?;
         let Some((name, value)) = header.split_once(':') else { break };
         if name.eq_ignore_ascii_case("content-length") {
-            length = value.trim().parse().unwrap_or(0);
+            request.length = value.trim().parse().unwrap_or(0);
         }
     }
-    std::io::copy(&mut input.take(length), &mut std::io::sink())?;
     Ok(Some(request))
 }
 
@@ -267,10 +292,16 @@ impl Shared {
                 _ if state.stopped => return Ok(()),
                 Fault::Hang => continue,
                 Fault::None if state.told.len() == sent => ": still here\n\n".to_owned(),
-                Fault::None => state.told[sent..].concat(),
-                _ => return Ok(()),
+                Fault::None => {
+                    let news = state.told[sent..].concat();
+                    sent = state.told.len();
+                    news
+                }
+                fault => match fault.babble() {
+                    Some(babble) => babble,
+                    None => return Ok(()),
+                },
             };
-            sent = state.told.len();
             drop(state);
             output.write_all(news.as_bytes())?;
         }

@@ -154,8 +154,8 @@ fn is_unknown_topic(data: &[u8]) -> bool {
 /// that what was told is not known to be true any more.
 const SILENCE_MAX: Duration = Duration::from_secs(8);
 
-/// An event beyond this is refused. The broker sends long lists in parts.
-const EVENT_BYTES_MAX: usize = 64 << 20;
+/// An event beyond this is refused. The broker sends long lists in parts; a feed that ends here begins anew with snapshots.
+const EVENT_BYTES_MAX: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -180,6 +180,15 @@ mod tests {
             let (a, b) = text.split_at(at);
             assert_eq!(parse(&[a, b]).as_ref(), Ok(&expected), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_refused_before_it_fills_the_memory() {
+        let piece = vec![b'x'; 1 << 20];
+        let mut parser = Parser::default();
+        let refused = (0..1_000).find(|_| parser.feed(&piece, &mut VecDeque::new()).is_err());
+        assert_eq!(refused, Some(EVENT_BYTES_MAX / piece.len()));
+        assert!(parser.line.capacity() <= 2 * EVENT_BYTES_MAX, "{}", parser.line.capacity());
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Desktop {
             found.lines().next().map(str::to_owned)
         });
         let Some(id) = found else { panic!("no window was opened: {}", self.log()) };
-        let opened_in = began.elapsed();
+        let (opened_in, opened_for) = (began.elapsed(), cpu_time(pid));
         let active = eventually(LIMIT, || {
             self.xdotool(&["windowactivate", "--sync", &id])?;
             (self.xdotool(&["getwindowfocus"])?.trim() == id).then_some(())
@@ -116,7 +116,7 @@ impl Desktop {
         assert!(active.is_some(), "the window does not get the keyboard");
         let application = eventually(LIMIT, || self.runtime.block_on(application(&self.readers, pid)));
         let application = application.expect("the console is known to screen readers");
-        Window { desktop: self, pid, application, opened_in }
+        Window { desktop: self, pid, application, opened_in, opened_for }
     }
 
     /// Runs xdotool; what it printed, when it succeeded.
@@ -200,14 +200,27 @@ async fn application(readers: &zbus::Connection, pid: u32) -> Option<String> {
     None
 }
 
+/// CPU time of a program and all its threads, those that have ended among them.
+fn cpu_time(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    // Its name comes in brackets and may hold anything; user and system time are the 12th and 13th field after it.
+    let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
+    let ticks =
+        fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number"));
+    // Linux tells them in hundredths of a second, whatever its clock does.
+    Duration::from_millis(ticks.sum::<u64>() * 10)
+}
+
 /// The console in its window.
 pub struct Window<'a> {
     pub desktop: &'a Desktop,
     pub pid: u32,
     /// Its name on the bus of screen readers.
     application: String,
-    /// From the start of the program to the window on the screen.
+    /// From the start of the program to the window on the screen, which comes with its first frame.
     pub opened_in: Duration,
+    /// CPU time until then: neighbours on the machine do not count.
+    pub opened_for: Duration,
 }
 
 /// Something on the screen, as a screen reader is told of it.

@@ -33,7 +33,9 @@ use crate::theme::{self, blend, icons, space, tokens};
 use crate::widgets::inspector::beside;
 use crate::widgets::message::{ViewState, message, reason_mark, reason_word};
 use crate::widgets::table::{CellPainter, Paint, Table, TableColumn, TableState, column};
-use crate::widgets::{button, danger_button, faint, form, head, icon_button, icon_button_if, panel, primary};
+use crate::widgets::{
+    button, danger_button, elided, faint, form, head, icon_button, icon_button_if, panel, primary,
+};
 
 texts! {
     IN_ALL = "{} {message|messages} in {} {queue|queues}" | "{} 条消息，{} 个队列";
@@ -137,6 +139,9 @@ pub fn ui(state: &mut State, ui: &mut Ui, cx: &Cx<'_>, queue: Option<(&String, &
         IN_ALL.with(&[&format::count(messages), &format::count(shown.len() as u64)])
     };
     head(ui, t(DEAD_LETTERS), &about, |_| {});
+    // Without them, queues of dead letters are found by their names alone.
+    let (exchanges, bindings) = (cx.read(&query::exchanges()), cx.read(&query::bindings()));
+    panel::partial(ui, cx, &queues, &[exchanges.problem(), bindings.problem()]);
     panel::remote(ui, cx, &queues, |ui, _| {
         if shown.is_empty() && state.queue.is_none() {
             panel::empty(ui, icons::SKULL, t(NO_DEAD), t(NO_DEAD_WHY), |_| {});
@@ -207,8 +212,13 @@ fn queue_entry(ui: &mut Ui, dead: &DeadQueue, here: bool, with_vhost: bool) -> b
     let tk = tokens();
     let (rect, response) = ui.allocate_exact_size(Vec2::new(ui.available_width(), 62.0), Sense::click());
     let count = format::count(dead.messages);
+    let why = match &dead.why {
+        Why::Target { of } => FROM_QUEUES.with(&[&of.join(", ")]),
+        Why::Name => t(BY_NAME).to_owned(),
+    };
+    let why = if with_vhost && dead.vhost != "/" { format!("{} · {why}", dead.vhost) } else { why };
     response.widget_info(|| {
-        WidgetInfo::selected(Role::ListBoxOption, true, here, format!("{}: {count}", dead.name))
+        WidgetInfo::selected(Role::ListBoxOption, true, here, format!("{}: {count}; {why}", dead.name))
     });
     let fill = if here {
         tk.selected
@@ -229,21 +239,11 @@ fn queue_entry(ui: &mut Ui, dead: &DeadQueue, here: bool, with_vhost: bool) -> b
         theme::icon(14.0),
         colour,
     );
-    painter.text(
-        inner.left_top() + Vec2::new(20.0, 0.0),
-        egui::Align2::LEFT_TOP,
-        &dead.name,
-        theme::strong(),
-        tk.text,
-    );
     let line = |text: &str, y: f32, font, colour| {
-        painter.text(inner.left_top() + Vec2::new(20.0, y), egui::Align2::LEFT_TOP, text, font, colour);
+        let at = inner.left_top() + Vec2::new(20.0, y);
+        painter.galley(at, elided(&painter, text, font, colour, inner.right() - at.x), colour);
     };
-    let why = match &dead.why {
-        Why::Target { of } => FROM_QUEUES.with(&[&of.join(", ")]),
-        Why::Name => t(BY_NAME).to_owned(),
-    };
-    let why = if with_vhost && dead.vhost != "/" { format!("{} · {why}", dead.vhost) } else { why };
+    line(&dead.name, 0.0, theme::strong(), tk.text);
     line(&why, 17.0, theme::small(), tk.text_faint);
     line(&count, 31.0, theme::strong(), if dead.messages > 0 { tk.text } else { tk.text_faint });
     if dead.growth >= 0.05 {
@@ -256,7 +256,7 @@ fn queue_entry(ui: &mut Ui, dead: &DeadQueue, here: bool, with_vhost: bool) -> b
             tk.warning,
         );
     }
-    response.on_hover_text(&dead.name).clicked()
+    response.on_hover_text(format!("{}\n{why}", dead.name)).clicked()
 }
 
 impl State {
@@ -321,7 +321,7 @@ impl State {
             return;
         }
         let version = answer.version();
-        panel::remote(ui, cx, &answer, |ui, got| {
+        panel::fetched(ui, cx, &look, |ui, got| {
             self.take("got".to_owned(), version, got.iter().enumerate().map(|(at, got)| got.shown(at)));
             let page = MessagePage { items: self.list.to_vec(), ..MessagePage::default() };
             self.show(ui, cx, vhost, queue, &page);

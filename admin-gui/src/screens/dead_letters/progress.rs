@@ -59,7 +59,8 @@ pub fn one(ui: &mut Ui, cx: &Cx<'_>, operation: &Operation) {
     );
     if operation.state == OperationState::Running {
         let share = operation.seen as f32 / operation.total.max(1) as f32;
-        ui.add(ProgressBar::new(share.clamp(0.0, 1.0)).desired_width(160.0).desired_height(8.0));
+        let bar = ProgressBar::new(share.clamp(0.0, 1.0)).fill(tk.accent);
+        ui.add(bar.desired_width(160.0).desired_height(8.0));
         if button(ui, cx.may_write(), icons::X, t(STOP)).clicked() {
             cx.act(Action::new(t(STOP_WHAT), t(STOPPED), lookups::cancel_operation(&operation.id)));
         }

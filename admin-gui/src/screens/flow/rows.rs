@@ -44,20 +44,20 @@ pub struct Row {
 }
 
 static COLUMNS: [TableColumn<Row>; 8] = [
-    column("from", FROM, 200.0, Paint::Link, |row: &Row| Cell::text(&row.from)),
+    column("from", FROM, 180.0, Paint::Link, |row: &Row| Cell::text(&row.from)),
     column("from-kind", FROM_KIND, 96.0, Paint::Text, |row: &Row| Cell::text(row.from_kind)),
     column(
         "how",
         HOW,
-        210.0,
+        200.0,
         Paint::Custom(|cell, row: &Row| cell.dot(paint::link_colour(row.link), row.how)),
         |row| Cell::text(row.how),
     ),
-    column("to", TO, 210.0, Paint::Text, |row: &Row| Cell::text(&row.to)),
+    column("to", TO, 180.0, Paint::Text, |row: &Row| Cell::text(&row.to)),
     column("to-kind", TO_KIND, 96.0, Paint::Text, |row: &Row| Cell::text(row.to_kind)),
-    column("keys", KEYS, 170.0, Paint::Mono, |row: &Row| Cell::text(&row.keys)),
     column("rate", RATE, 100.0, Paint::Rate, |row: &Row| Cell::number(row.rate)),
     column("ready", WAITING, 100.0, Paint::Count, |row: &Row| Cell::count(row.ready)),
+    column("keys", KEYS, 170.0, Paint::Mono, |row: &Row| Cell::text(&row.keys)),
 ];
 
 /// The rows, and what the table remembers.
