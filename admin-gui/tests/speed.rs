@@ -103,8 +103,8 @@ fn a_second_of_news_of_ten_thousand_queues_takes_two_hundredths_of_a_core() {
     let answers = [many(10_000), many(10_000)].map(Arc::new);
     for place in places() {
         let mut console = Console::new(Settings { reduce_motion: true, ..Settings::default() }, true);
-        console.put(&query::queues(), many(10_000));
         console.visit(&place);
+        console.put(&query::queues(), many(10_000));
         let mut second = 0;
         let spent = cost(10, || {
             second += 1;

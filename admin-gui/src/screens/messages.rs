@@ -69,6 +69,8 @@ pub struct State {
     editor: Option<Editor>,
     template_name: String,
     queue: String,
+    /// Names that what was typed may mean; and vhost, text and number of queues that they were found by.
+    suggested: (Vec<String>, Option<(String, String, usize)>),
     peek: Peek,
 }
 
@@ -348,10 +350,16 @@ fn look(state: &mut State, ui: &mut Ui, cx: &Cx<'_>) {
     ui.horizontal_wrapped(|ui| {
         form::field(ui, t(WHICH_QUEUE), &mut state.queue, t(QUEUE_HINT), 260.0);
         if !exists {
-            let names = of_vhost().map(|queue| queue.name.clone());
-            for name in leveret_admin_model::palette::rank(&state.queue, names, |name| name.clone(), 6) {
-                if ui.small_button(&name).clicked() {
-                    state.queue = name;
+            let found_by = Some((vhost.clone(), state.queue.clone(), queues.len()));
+            if state.suggested.1 != found_by {
+                let names = of_vhost().map(|queue| queue.name.as_str());
+                let found =
+                    leveret_admin_model::palette::rank(&state.queue, names, |name| (*name).to_owned(), 6);
+                state.suggested = (found.into_iter().map(str::to_owned).collect(), found_by);
+            }
+            for name in &state.suggested.0 {
+                if ui.small_button(name).clicked() {
+                    state.queue.clone_from(name);
                 }
             }
         } else if !cx.is_leveret() && button(ui, cx.may_write(), icons::EYE, t(TAKE)).clicked() {
