@@ -76,10 +76,12 @@ impl QueueCell {
             return;
         }
         let high = self.shared.backlog_high();
-        if bytes <= high / 4 || state.machine.consumer_count() == 0 {
+        // What is on disk is part of the backlog, and no consumer is only a little behind with it.
+        let is_paged = state.machine.is_paged();
+        if (bytes <= high / 4 && !is_paged) || state.machine.consumer_count() == 0 {
             state.congestion.buffers = false;
             wakes.append(&mut self.release(state));
-        } else if bytes > high && !is_congested && !state.congestion.buffers {
+        } else if bytes > high && !is_paged && !is_congested && !state.congestion.buffers {
             state.congestion.until_ms = clock::monotonic_ms() + PATIENCE_MS;
             self.congested.store(true, Ordering::Relaxed);
         }
@@ -227,6 +229,17 @@ mod tests {
         assert!(rig.cell.hold_up(&rig.publisher, 0).is_some());
         rig.cell.cancel(CONSUMER.0, CONSUMER.1);
         assert!(rig.is_woken(), "the consumer is gone");
+        assert_eq!(rig.cell.hold_up(&rig.publisher, 0), None);
+    }
+
+    #[test]
+    fn nobody_waits_while_part_of_the_backlog_is_on_disk() {
+        let rig = Rig::new();
+        while !rig.cell.state.lock().machine.is_paged() {
+            rig.publish();
+        }
+        rig.consume();
+        rig.publish();
         assert_eq!(rig.cell.hold_up(&rig.publisher, 0), None);
     }
 

@@ -706,6 +706,11 @@ impl Machine {
         }
     }
 
+    /// True when some ready messages are on disk only.
+    pub fn is_paged(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.paged().count > 0)
+    }
+
     /// Bytes of memory that ready messages take.
     #[inline]
     pub fn resident_bytes(&self) -> usize {
